@@ -1,0 +1,114 @@
+"""Certificates: what is true of an answer, measured on the original data. Imports no solver.
+
+For a convex program and any multipliers z in the dual cone the Lagrangian's tangent at x gives a true lower bound:
+
+    f(y) >= -1/2 x'Px - b'z + sum_i min_{l_i <= y_i <= u_i} r_i y_i      for every feasible y,   r = Px + q + A'z
+
+(weak duality; Boyd & Vandenberghe 2004, section 5.2, with the quadratic replaced by its tangent). Nothing is read off
+the solver but x and z: z is first projected onto the dual cone, and bound multipliers are never needed. A variable
+without a bound can only carry a reduced cost of rounding size; it is charged at ten times the size of the answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernel.canonical import Cone, Program, Vector
+from kernel.problem import Settings
+from kernel.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """x and z measured against a program.
+
+    Attributes:
+        objective: 1/2 x'Px + q'x.
+        bound: A lower bound of the program's optimal value.
+        violation: Largest violation of a row, cone, bound or semicontinuity, in the units of x.
+    """
+
+    objective: float
+    bound: float
+    violation: float
+
+    @property
+    def gap(self) -> float:
+        """(objective - bound) relative to the objective's size."""
+        return max(self.objective - self.bound, 0.0) / max(abs(self.objective), 1e-9)
+
+    def status(self, settings: Settings) -> Status:
+        """What may be said of the answer."""
+        worst = max(self.gap, self.violation)
+        if worst <= settings.tolerance:
+            return Status.OPTIMAL
+        return Status.OPTIMAL_TO_TOLERANCE if worst <= settings.loose_tolerance else Status.NUMERICAL_FAILURE
+
+
+def assess(program: Program, x: Vector, z: Vector) -> Assessment:
+    """Measure x and z against `program`."""
+    return Assessment(program.objective(x), lower_bound(program, x, z), violation(program, x))
+
+
+def lower_bound(program: Program, x: Vector, z: Vector) -> float:
+    """The bound of the module's docstring, for the program without its semicontinuity."""
+    z = project_dual(program, z)
+    r = reduced_costs(program, x, z)
+    reach = 10.0 * max(1.0, float(np.abs(x).max(initial=0.0)))
+    lower = np.where(np.isfinite(program.lower), program.lower, -reach)
+    upper = np.where(np.isfinite(program.upper), program.upper, reach)
+    tangent = np.minimum(r * lower, r * upper).sum()
+    return float(-0.5 * x @ program.quadratic(x) - program.b @ z + tangent)
+
+
+def reduced_costs(program: Program, x: Vector, z: Vector) -> Vector:
+    """(N,) r = Px + q + A'z: the multipliers of the bounds, positive at a lower one."""
+    return np.asarray(program.quadratic(x) + program.q + program.A.T @ z)
+
+
+def project_dual(program: Program, z: Vector) -> Vector:
+    """(m,) the nearest multipliers in the dual cone."""
+    projected = z.copy()
+    for block in program.blocks:
+        part = projected[block.rows]
+        if block.cone is Cone.NONNEGATIVE:
+            np.maximum(part, 0.0, out=part)
+        elif block.cone is Cone.SECOND_ORDER:
+            part[:] = _project_second_order(part)
+    return projected
+
+
+def violation(program: Program, x: Vector) -> float:
+    """The largest violation of x, 0 when feasible."""
+    s = program.b - program.A @ x
+    worst = max(0.0, float((program.lower - x).max(initial=0.0)), float((x - program.upper).max(initial=0.0)))
+    for block in program.blocks:
+        worst = max(worst, _outside(block.cone, s[block.rows]))
+    scale = 1.0 if program.kappa is None else max(float(x[program.kappa]), 1e-12)
+    return max(worst, *(_gap_to_semicontinuity(x, program), 0.0)) / scale
+
+
+def _outside(cone: Cone, s: Vector) -> float:
+    if cone is Cone.ZERO:
+        return float(np.abs(s).max(initial=0.0))
+    if cone is Cone.NONNEGATIVE:
+        return float((-s).max(initial=0.0))
+    return float(np.linalg.norm(s[1:]) - s[0])
+
+
+def _gap_to_semicontinuity(x: Vector, program: Program) -> float:
+    scale = 1.0 if program.kappa is None else float(x[program.kappa])
+    return max((min(abs(x[v.index]), v.threshold * scale - x[v.index]) for v in program.semicontinuous), default=0.0)
+
+
+def _project_second_order(v: Vector) -> Vector:
+    head, tail = v[0], v[1:]
+    norm = float(np.linalg.norm(tail))
+    if norm <= head:
+        return v
+    if norm <= -head:
+        return np.zeros_like(v)
+    half = 0.5 * (head + norm)
+    return np.concatenate([[half], half / norm * tail])

@@ -1,0 +1,21 @@
+"""Constraints: one file each. Every one carries the caller's name, writes its rows, and measures itself on weights."""
+
+from __future__ import annotations
+
+from kernel.constraints.base import Constraint, Measurement
+from kernel.constraints.bounds import WeightBounds
+from kernel.constraints.linear import LinearLimit, budget
+from kernel.constraints.risk_limit import RiskLimit
+from kernel.constraints.smallest_position import SmallestPosition
+from kernel.constraints.turnover import TurnoverLimit
+
+__all__ = [
+    "Constraint",
+    "LinearLimit",
+    "Measurement",
+    "RiskLimit",
+    "SmallestPosition",
+    "TurnoverLimit",
+    "WeightBounds",
+    "budget",
+]

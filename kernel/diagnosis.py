@@ -1,0 +1,136 @@
+"""Why a problem is infeasible: a smallest conflicting set, and the least change that resolves it.
+
+Every named limit gets an elastic variable e >= 0 in its own unit; the least sum of them is zero exactly when the
+problem is feasible. The limits with a multiplier at that optimum form an infeasible set (Farkas), which a deletion
+filter (Chinneck 2008, chapter 6) then makes irreducible. The budget and definitions are never relaxed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from kernel.canonical import Cone, Program, ProgramBuilder, RowBlock, Vector, widen
+from kernel.problem import Problem, Settings
+from kernel.solution import Explanation, Relaxation
+from kernel.solvers import RawStatus, solve, solve_convex
+
+_HARD = frozenset({"budget", "absolute change"})
+_NOTHING = 1e-9
+
+
+def explain(problem: Problem, settings: Settings) -> Explanation | None:
+    """The conflict and the least relaxation; None when the limits can be shown to hold together."""
+    feasibility = _feasibility_program(problem)
+    program = _bounds_as_rows(feasibility)
+    names = _soft_names(program)
+    elastic = _solve_elastic(program, names, settings)
+    if elastic is None:
+        return None
+    changes, multipliers = elastic
+    if changes.sum() <= _NOTHING:
+        return _integer_conflict(feasibility, settings)
+    suspects = [name for name, multiplier in zip(names, multipliers, strict=True) if multiplier > _NOTHING]
+    conflicting = _irreducible(program, suspects, settings)
+    relaxations = tuple(Relaxation(n, float(e)) for n, e in zip(names, changes, strict=True) if e > _NOTHING)
+    return Explanation(conflicting, relaxations, _sentence(conflicting, relaxations))
+
+
+def _feasibility_program(problem: Problem) -> Program:
+    builder = ProgramBuilder(problem.moments.n)
+    for constraint in problem.constraints:
+        constraint.add_to(builder)
+    return builder.build()
+
+
+def _bounds_as_rows(program: Program) -> Program:
+    """The program with every named bound written as a row of the same name, and wide bounds in their place."""
+    eye = sp.eye_array(program.size, format="csr")
+    upper, lower = sorted(program.upper_names), sorted(program.lower_names)
+    A = sp.vstack([program.A, eye[upper], -eye[lower]], format="csr")
+    b = np.concatenate([program.b, program.upper[upper], -program.lower[lower]])
+    names = [program.upper_names[i] for i in upper] + [program.lower_names[i] for i in lower]
+    start = len(program.b)
+    block = RowBlock(tuple(names), Cone.NONNEGATIVE, start, start + len(names))
+    wide_lower, wide_upper = program.lower.copy(), program.upper.copy()
+    wide_lower[lower], wide_upper[upper] = -np.inf, np.inf
+    return replace(program, A=sp.csr_array(A), b=b, lower=wide_lower, upper=wide_upper, blocks=(*program.blocks, block))
+
+
+def _soft_names(program: Program) -> list[str]:
+    return sorted({name for block in program.blocks for name in block.names} - _HARD)
+
+
+def _solve_elastic(program: Program, names: list[str], settings: Settings) -> tuple[Vector, Vector] | None:
+    """Least total change, and the multiplier of each name, with the named limits elastic and all others as they are."""
+    size, count = program.size, len(names)
+    column = {name: size + k for k, name in enumerate(names)}
+    rows, columns, owners = _elastic_places(program, column)
+    stretch = sp.coo_array((-np.ones(len(rows)), (rows, columns)), shape=(len(program.b), size + count))
+    elastic = replace(
+        program,
+        P=np.zeros((0, 0)),
+        q=np.append(np.zeros(size), np.ones(count)),
+        A=sp.csr_array(widen(program.A, size + count) + sp.csr_array(stretch)),
+        lower=np.append(program.lower, np.zeros(count)),
+        upper=np.append(program.upper, np.full(count, np.inf)),
+        semicontinuous=(),
+    )
+    raw = solve_convex(elastic, settings)
+    if raw.status is not RawStatus.SOLVED:
+        return None
+    multipliers = np.zeros(count)
+    np.add.at(multipliers, owners, np.abs(raw.z[rows]))
+    return np.maximum(raw.x[size:], 0.0), multipliers
+
+
+def _elastic_places(program: Program, column: dict[str, int]) -> tuple[list[int], list[int], list[int]]:
+    """Rows that an elastic variable enters, its column and its place among the names; a cone is widened by its head."""
+    rows: list[int] = []
+    columns: list[int] = []
+    first = program.size
+    for block in program.blocks:
+        heads = [block.start] if block.cone is Cone.SECOND_ORDER else range(block.start, block.stop)
+        for row, name in zip(heads, block.names, strict=True):
+            if name in column:
+                rows.append(row)
+                columns.append(column[name])
+    return rows, columns, [c - first for c in columns]
+
+
+def _irreducible(program: Program, suspects: list[str], settings: Settings) -> tuple[str, ...]:
+    kept = list(suspects)
+    for name in suspects:
+        others = [other for other in kept if other != name]
+        if _conflicts(program, others, settings):
+            kept = others
+    return tuple(kept)
+
+
+def _conflicts(program: Program, names: list[str], settings: Settings) -> bool:
+    """Whether `names` and the hard rows alone cannot hold together."""
+    wanted = set(names) | _HARD
+    dropped = np.zeros(len(program.b), dtype=bool)
+    for block in program.blocks:
+        heads = slice(block.start, block.start + 1) if block.cone is Cone.SECOND_ORDER else block.rows
+        dropped[heads] = [name not in wanted for name in block.names]
+    loose = replace(program, b=np.where(dropped & ~program.mask(Cone.ZERO), 1e6, program.b))
+    elastic = _solve_elastic(loose, names, settings)
+    return elastic is not None and float(elastic[0].sum()) > _NOTHING
+
+
+def _integer_conflict(program: Program, settings: Settings) -> Explanation | None:
+    """The limits hold together but for positions that must be zero or large enough."""
+    if not program.semicontinuous or solve(program, settings).status is not RawStatus.INFEASIBLE:
+        return None
+    name = program.semicontinuous[0].name
+    sentence = f"the limits hold together only with positions smaller than {name} allows"
+    return Explanation((name,), (), sentence)
+
+
+def _sentence(conflicting: tuple[str, ...], relaxations: tuple[Relaxation, ...]) -> str:
+    changes = ", ".join(f"{r.name} by {r.change:.6g}" for r in relaxations)
+    together = " and ".join(conflicting) if len(conflicting) <= 6 else f"{len(conflicting)} limits"
+    return f"{together} cannot hold together with the budget; the least change that lets them is to relax {changes}"

@@ -1,0 +1,1 @@
+"""Methods: from a problem to a certified solution."""

@@ -1,0 +1,244 @@
+"""Mean-risk optimization: every objective that is one program over a convex risk measure.
+
+    canonicalize(problem) -> program
+    solve(program)        -> raw solution
+    recover(...)          -> weights
+    certify(...)          -> what is true of them
+
+References: Markowitz (1952); Charnes & Cooper (1962) and Schaible (1974) for the ratio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from kernel.canonical import Cone, Program, ProgramBuilder, Vector
+from kernel.certificate import lower_bound, project_dual, reduced_costs
+from kernel.constraints import Measurement
+from kernel.diagnosis import explain
+from kernel.problem import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk, Problem, Settings
+from kernel.solution import Certificate, ConstraintReport, Solution
+from kernel.solvers import RawSolution, RawStatus, solve
+from kernel.status import Status
+
+_TIDY = 1e-10
+_RISKLESS = 1e-10
+
+
+def optimize(problem: Problem, settings: Settings) -> Solution:
+    """Solve `problem` and certify the answer.
+
+    Returns:
+        A solution whose status is honest: weights come only with a certificate within the settings' tolerances.
+
+    Raises:
+        ProblemError: The problem cannot be posed.
+    """
+    program = canonicalize(problem)
+    raw = solve(program, settings)
+    if raw.status is RawStatus.SOLVED or (raw.status is RawStatus.LIMIT and np.isfinite(raw.x).all()):
+        return _certified(problem, program, raw, settings)
+    return _without_weights(problem, raw, settings)
+
+
+def canonicalize(problem: Problem) -> Program:
+    """The program whose solution is the problem's."""
+    ratio = isinstance(problem.objective, MaximizeRatio)
+    builder = ProgramBuilder(problem.moments.n, homogeneous=ratio)
+    for constraint in problem.constraints:
+        constraint.add_to(builder)
+    _add_objective(builder, problem)
+    return builder.build()
+
+
+def recover(problem: Problem, program: Program, raw: RawSolution) -> Vector:
+    """Weights from a program's variables: scaled back, and rounding-sized residues put on the bounds."""
+    scale = 1.0 if program.kappa is None else raw.x[program.kappa]
+    w = raw.x[: problem.moments.n] / scale
+    return np.where(np.abs(w) < _TIDY, 0.0, w)
+
+
+def objective_value(problem: Problem, w: Vector) -> float:
+    """The caller's objective at w, in its own units."""
+    objective, risk = problem.objective, problem.measure.of(w)
+    match objective:
+        case MinimizeRisk():
+            return risk if problem.cost is None else 0.5 * objective.risk_aversion * risk**2 + problem.cost.of(w)
+        case MaximizeReturn():
+            return problem.net_return(w)
+        case MaximizeUtility():
+            return problem.net_return(w) - 0.5 * objective.risk_aversion * risk**2
+        case MaximizeRatio():
+            return (problem.net_return(w) - objective.risk_free) / risk
+
+
+def measurements(problem: Problem, w: Vector) -> list[Measurement]:
+    """Every limit of the problem, measured on w."""
+    return [measured for constraint in problem.constraints for measured in constraint.measure(w)]
+
+
+def _add_objective(builder: ProgramBuilder, problem: Problem) -> None:
+    objective, mu = problem.objective, problem.moments.mu
+    costs = [] if problem.cost is None else [(builder.absolute_change(problem.cost.w0), problem.cost.rates)]
+    match objective:
+        case MinimizeRisk():
+            problem.measure.minimize(builder, objective.risk_aversion if costs else 1.0)
+        case MaximizeReturn():
+            builder.minimize_linear(builder.weights, -mu)
+        case MaximizeUtility():
+            problem.measure.minimize(builder, objective.risk_aversion)
+            builder.minimize_linear(builder.weights, -mu)
+        case MaximizeRatio():
+            problem.measure.minimize(builder, 1.0)
+            assert builder.kappa is not None
+            kappa = slice(builder.kappa, builder.kappa + 1)
+            terms = [(builder.weights, mu[None, :]), (kappa, np.array([[-objective.risk_free]]))]
+            builder.add_normalisation("excess return", [*terms, *((t, -rates[None, :]) for t, rates in costs)])
+            return
+    for t, rates in costs:
+        builder.minimize_linear(t, rates)
+
+
+def _certified(problem: Problem, program: Program, raw: RawSolution, settings: Settings) -> Solution:
+    w = recover(problem, program, raw)
+    if isinstance(problem.objective, MaximizeRatio) and problem.measure.of(w) < _RISKLESS:
+        message = "a portfolio without risk earns more than the risk-free rate, so the ratio has no maximum"
+        return Solution(Status.UNBOUNDED, message, numbers={"excess_return": problem.net_return(w)})
+    certificate = certify(problem, program, raw, w)
+    status = _status(raw, certificate, settings)
+    if not status.has_weights:
+        return Solution(status, _describe(status, certificate), numbers=_numbers(certificate))
+    reports = _reports(problem, program, raw, w)
+    return Solution(status, _describe(status, certificate), w, certificate, reports)
+
+
+def certify(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> Certificate:
+    """Objective and violation measured on w in the problem's own terms; the bound from weak duality."""
+    program_bound = lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound
+    objective, bound = objective_value(problem, w), _bound_in_units(problem, program_bound)
+    violation = max([0.0, *(-measured.slack for measured in measurements(problem, w))])
+    gap = abs(objective - bound) / max(abs(objective), 1e-9)
+    return Certificate(objective, bound, gap, violation, raw.iterations, raw.solver)
+
+
+def _bound_in_units(problem: Problem, bound: float) -> float:
+    match problem.objective:
+        case MinimizeRisk() if problem.cost is None:
+            return problem.measure.from_program(bound)
+        case MinimizeRisk():
+            return bound
+        case MaximizeRatio():
+            least_risk = problem.measure.from_program(bound)
+            return 1.0 / least_risk if least_risk > 0 else np.inf
+        case _:
+            return -bound
+
+
+def _status(raw: RawSolution, certificate: Certificate, settings: Settings) -> Status:
+    if raw.status is RawStatus.LIMIT:
+        kept = certificate.violation <= settings.loose_tolerance
+        return Status.LIMIT_REACHED if kept else Status.NUMERICAL_FAILURE
+    worst = max(certificate.gap, certificate.violation)
+    if worst <= settings.tolerance:
+        return Status.OPTIMAL
+    return Status.OPTIMAL_TO_TOLERANCE if worst <= settings.loose_tolerance else Status.NUMERICAL_FAILURE
+
+
+def _describe(status: Status, certificate: Certificate) -> str:
+    measured = f"relative gap {certificate.gap:.1e}, largest violation {certificate.violation:.1e}"
+    match status:
+        case Status.OPTIMAL:
+            return f"optimal: {measured}"
+        case Status.OPTIMAL_TO_TOLERANCE:
+            return f"optimal to a tolerance of {max(certificate.gap, certificate.violation):.1e}: {measured}"
+        case Status.LIMIT_REACHED:
+            found = f"best found {certificate.objective:.6g}, none is better than {certificate.bound:.6g}"
+            return f"a limit was reached: {found}"
+        case _:
+            return f"the solver's answer could not be confirmed: {measured}"
+
+
+def _numbers(certificate: Certificate) -> dict[str, float]:
+    return {"gap": certificate.gap, "violation": certificate.violation}
+
+
+def _reports(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> tuple[ConstraintReport, ...]:
+    prices = _multipliers(program, raw)
+    scale = _price_scale(problem, program, raw, w)
+    # Multipliers of an integer search belong to one of its convex sub-problems: they price nothing.
+    known = not program.semicontinuous
+    return tuple(
+        ConstraintReport(
+            name=m.name,
+            unit=m.unit,
+            sense=m.sense,
+            limit=m.limit,
+            value=m.value,
+            slack=m.slack,
+            binding=m.slack <= 1e-8,
+            shadow_price=scale * prices.get(m.name, 0.0) if known else 0.0,
+        )
+        for m in measurements(problem, w)
+    )
+
+
+def _multipliers(program: Program, raw: RawSolution) -> dict[str, float]:
+    """Multiplier per constraint name, over rows and bounds."""
+    z = project_dual(program, raw.z)
+    prices: dict[str, float] = {}
+    for block in program.blocks:
+        values = z[block.rows] if block.cone is not Cone.SECOND_ORDER else z[block.start : block.start + 1]
+        for name, value in zip(block.names, values, strict=True):
+            prices[name] = prices.get(name, 0.0) + float(value)
+    r = reduced_costs(program, raw.x, raw.z)
+    for names, multipliers in ((program.lower_names, np.maximum(r, 0.0)), (program.upper_names, np.maximum(-r, 0.0))):
+        for i, name in names.items():
+            prices[name] = prices.get(name, 0.0) + float(multipliers[i])
+    return prices
+
+
+def _price_scale(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> float:
+    """d(objective)/d(program's value): from multipliers of the program to the caller's units."""
+    match problem.objective:
+        case MinimizeRisk() if problem.cost is None:
+            return problem.measure.slope(problem.measure.of(w))
+        case MaximizeRatio():
+            assert program.kappa is not None
+            ratio = objective_value(problem, w)
+            return ratio**2 * problem.measure.slope(1.0 / ratio) * float(raw.x[program.kappa])
+        case _:
+            return 1.0
+
+
+def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> Solution:
+    if isinstance(problem.objective, MaximizeRatio):
+        best = optimize(replace(problem, objective=MaximizeReturn()), settings)
+        if best.certificate is None:
+            return best
+        excess = best.certificate.bound - problem.objective.risk_free
+        if excess <= settings.tolerance:
+            return _ill_posed(problem.objective, best.certificate)
+    if raw.status is RawStatus.UNBOUNDED:
+        return Solution(Status.UNBOUNDED, "the objective improves for ever: bound the weights")
+    if raw.status is RawStatus.LIMIT:
+        return Solution(Status.LIMIT_REACHED, "a limit was reached before any portfolio was found")
+    explanation = explain(problem, settings)
+    if explanation is not None:
+        return Solution(Status.INFEASIBLE, explanation.sentence, explanation=explanation)
+    return Solution(Status.NUMERICAL_FAILURE, f"{raw.solver} ended without an answer")
+
+
+def _ill_posed(objective: MaximizeRatio, best: Certificate) -> Solution:
+    excess = best.bound - objective.risk_free
+    message = (
+        f"no feasible portfolio has a positive excess return: the highest expected return is {best.bound:.4%}, "
+        f"the risk-free rate {objective.risk_free:.4%}, so a ratio has no meaning"
+    )
+    numbers = {
+        "best_expected_return": best.bound,
+        "risk_free_rate": objective.risk_free,
+        "best_excess_return": excess,
+    }
+    return Solution(Status.ILL_POSED, message, numbers=numbers)

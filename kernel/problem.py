@@ -1,0 +1,142 @@
+"""A portfolio problem in the caller's terms: frozen data, no mathematics.
+
+optimise    an Objective over Moments
+subject to  Constraints, each with the caller's name
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernel.canonical import Matrix, Vector
+from kernel.errors import ProblemError
+
+if TYPE_CHECKING:
+    from kernel.constraints import Constraint
+    from kernel.measures import RiskMeasure
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Expected returns `mu` (n,) and covariance `Sigma` (n, n), both annual, of the named assets.
+
+    Raises:
+        ProblemError: Shapes differ, a number is not finite, or Sigma is not symmetric.
+    """
+
+    names: tuple[str, ...]
+    mu: Vector
+    Sigma: Matrix
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        if n == 0:
+            raise ProblemError("universe", "has no assets")
+        if self.mu.shape != (n,) or self.Sigma.shape != (n, n):
+            raise ProblemError("moments", f"{n} assets, but mu {self.mu.shape} and Sigma {self.Sigma.shape}")
+        for i in np.flatnonzero(~np.isfinite(self.mu)).tolist():
+            raise ProblemError(f"expected_returns[{self.names[i]}]", f"must be finite, not {self.mu[i]}")
+        if not np.isfinite(self.Sigma).all():
+            i, j = (int(indices[0]) for indices in np.nonzero(~np.isfinite(self.Sigma)))
+            raise ProblemError(f"covariance[{self.names[i]}, {self.names[j]}]", "must be finite")
+        if not np.array_equal(self.Sigma, self.Sigma.T):
+            raise ProblemError("covariance", "must be symmetric")
+        self.mu.flags.writeable = False
+        self.Sigma.flags.writeable = False
+
+    @property
+    def n(self) -> int:
+        """Number of assets."""
+        return len(self.names)
+
+    def volatility(self, w: Vector) -> float:
+        """sqrt(w'Sigma w), annual."""
+        return math.sqrt(max(float(w @ self.Sigma @ w), 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class ProportionalCost:
+    """A cost of ``rates'|w - w0|``, as a fraction of the portfolio's value, once, charged against the annual return."""
+
+    rates: Vector
+    w0: Vector
+
+    def of(self, w: Vector) -> float:
+        """The cost of moving from w0 to w."""
+        return float(self.rates @ np.abs(w - self.w0))
+
+
+@dataclass(frozen=True, slots=True)
+class MinimizeRisk:
+    """Least risk. With costs: least ``risk_aversion/2 w'Sigma w + cost``, the utility at zero expected returns."""
+
+    risk_aversion: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MaximizeReturn:
+    """Highest ``mu'w - cost``."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaximizeUtility:
+    """Highest ``mu'w - cost - risk_aversion/2 w'Sigma w``."""
+
+    risk_aversion: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.risk_aversion) and self.risk_aversion > 0):
+            raise ProblemError("preferences.risk_aversion", f"must be positive, not {self.risk_aversion}")
+
+
+@dataclass(frozen=True, slots=True)
+class MaximizeRatio:
+    """Highest ``(mu'w - cost - risk_free) / risk(w)``; `risk_free` is annual."""
+
+    risk_free: float
+
+
+Objective = MinimizeRisk | MaximizeReturn | MaximizeUtility | MaximizeRatio
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Everything that the answer depends on."""
+
+    moments: Moments
+    objective: Objective
+    measure: RiskMeasure
+    constraints: tuple[Constraint, ...]
+    cost: ProportionalCost | None = None
+
+    def net_return(self, w: Vector) -> float:
+        """Expected return mu'w less the cost of getting to w."""
+        return float(self.moments.mu @ w) - (self.cost.of(w) if self.cost else 0.0)
+
+
+def _stopped_clock() -> float:
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How far to go.
+
+    Attributes:
+        tolerance: Relative gap and absolute violation (in weights) up to which an answer is called optimal.
+        loose_tolerance: The same for optimal_to_tolerance; beyond it an answer is a numerical failure.
+        time_limit_seconds: Wall-clock limit of integer searches.
+        node_limit: Limit of nodes of integer searches.
+        clock: Monotonic seconds; the default never advances, so that only `node_limit` counts.
+    """
+
+    tolerance: float = 1e-8
+    loose_tolerance: float = 1e-5
+    time_limit_seconds: float = 30.0
+    node_limit: int = 100_000
+    clock: Callable[[], float] = field(default=_stopped_clock)

@@ -1,0 +1,46 @@
+"""Solvers: one file each behind one protocol; the cheapest right one is chosen by the program's class."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from kernel.canonical import Cone, Program
+from kernel.problem import Settings
+from kernel.solvers.base import RawSolution, RawStatus, Solver
+from kernel.solvers.branch_and_bound import BranchAndBound
+from kernel.solvers.clarabel_conic import ClarabelSolver
+from kernel.solvers.highs_lp import HighsSolver
+from kernel.solvers.piqp_qp import PiqpSolver
+from kernel.solvers.polish import polish
+
+__all__ = ["CONVEX_SOLVERS", "RawSolution", "RawStatus", "Solver", "solve", "solve_convex"]
+
+# In the order of preference: the first that accepts a program and solves it, does.
+CONVEX_SOLVERS: tuple[Solver, ...] = (HighsSolver(), PiqpSolver(), ClarabelSolver())
+
+
+def solve(program: Program, settings: Settings) -> RawSolution:
+    """Solve any program with the cheapest right solver."""
+    if program.semicontinuous:
+        return BranchAndBound(solve_convex).solve(program, settings)
+    return solve_convex(program, settings)
+
+
+def solve_convex(program: Program, settings: Settings) -> RawSolution:
+    """Solve a convex program; the next solver is asked when one fails, and quadratic solutions are polished."""
+    if (program.lower > program.upper).any():
+        return RawSolution(RawStatus.INFEASIBLE, program.lower, np.zeros(len(program.b)), 0, "bounds")
+    raw: RawSolution | None = None
+    for solver in CONVEX_SOLVERS:
+        if not solver.accepts(program):
+            continue
+        raw = solver.solve(program, settings)
+        if raw.status is not RawStatus.FAILED:
+            break
+    assert raw is not None, "the conic solver accepts every convex program"
+    if raw.status is RawStatus.SOLVED and not program.has_cone(Cone.SECOND_ORDER):
+        x, z = polish(program, raw.x, raw.z)
+        return replace(raw, x=x, z=z)
+    return raw
