@@ -1,0 +1,1 @@
+"""The generated code of the contract; written by protos/generate.py."""
