@@ -1,0 +1,1 @@
+"""The sample data set: real prices, with instruments, a benchmark, factors and two portfolios made for them."""
