@@ -1,6 +1,6 @@
 """The one canonical form of every convex (and semicontinuous) program, and the builder that writes it.
 
-    minimize    1/2 x_v' P x_v + q'x            x_v: the leading P.shape[0] variables
+    minimize    1/2 x_v' P x_v + q'x + offset   x_v: the leading P.shape[0] variables
     subject to  Ax + s = b,  s in K = {0}^a x R+^b x Q x ... x Q
                 lower <= x <= upper
                 x_i = 0  or  x_i >= t_i * scale  for the semicontinuous i
@@ -77,6 +77,7 @@ class Program:
     upper_names: Mapping[int, str]
     semicontinuous: tuple[SemiContinuous, ...] = ()
     kappa: int | None = None
+    offset: float = 0.0
 
     @property
     def size(self) -> int:
@@ -103,8 +104,8 @@ class Program:
         return product
 
     def objective(self, x: Vector) -> float:
-        """1/2 x'Px + q'x."""
-        return float(0.5 * x @ self.quadratic(x) + self.q @ x)
+        """1/2 x'Px + q'x + offset."""
+        return float(0.5 * x @ self.quadratic(x) + self.q @ x) + self.offset
 
 
 def widen(A: sp.csr_array, columns: int) -> sp.csr_array:
@@ -127,6 +128,7 @@ class ProgramBuilder:
         self._lower_names: dict[int, str] = {}
         self._upper_names: dict[int, str] = {}
         self._semicontinuous: list[SemiContinuous] = []
+        self._offset = 0.0
         self._changes: dict[bytes, slice] = {}
         self.add_variables(n)
         if homogeneous:
@@ -153,6 +155,10 @@ class ProgramBuilder:
     def minimize_linear(self, place: slice, coefficients: Vector) -> None:
         """Add ``coefficients' x[place]`` to the objective."""
         self._q[place] += coefficients
+
+    def add_offset(self, constant: float) -> None:
+        """Add a constant to the objective, so that values and bounds are the problem's own."""
+        self._offset += constant
 
     def minimize_quadratic(self, P: Matrix) -> None:
         """Add ``1/2 w'Pw`` over the weights to the objective."""
@@ -217,6 +223,7 @@ class ProgramBuilder:
             upper_names=self._upper_names,
             semicontinuous=tuple(self._semicontinuous),
             kappa=self.kappa,
+            offset=self._offset,
         )
 
     def _stack(self, terms: Terms, rows: int) -> sp.csr_array:

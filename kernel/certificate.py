@@ -2,7 +2,7 @@
 
 For a convex program and any multipliers z in the dual cone the Lagrangian's tangent at x gives a true lower bound:
 
-    f(y) >= -1/2 x'Px - b'z + sum_i min_{l_i <= y_i <= u_i} r_i y_i      for every feasible y,   r = Px + q + A'z
+    f(y) >= offset - 1/2 x'Px - b'z + sum_i min_{l_i <= y_i <= u_i} r_i y_i     for every feasible y,   r = Px + q + A'z
 
 (weak duality; Boyd & Vandenberghe 2004, section 5.2, with the quadratic replaced by its tangent). Nothing is read off
 the solver but x and z: z is first projected onto the dual cone, and bound multipliers are never needed. A variable
@@ -25,7 +25,7 @@ class Assessment:
     """x and z measured against a program.
 
     Attributes:
-        objective: 1/2 x'Px + q'x.
+        objective: 1/2 x'Px + q'x + offset.
         bound: A lower bound of the program's optimal value.
         violation: Largest violation of a row, cone, bound or semicontinuity, in the units of x.
     """
@@ -60,7 +60,7 @@ def lower_bound(program: Program, x: Vector, z: Vector) -> float:
     lower = np.where(np.isfinite(program.lower), program.lower, -reach)
     upper = np.where(np.isfinite(program.upper), program.upper, reach)
     tangent = np.minimum(r * lower, r * upper).sum()
-    return float(-0.5 * x @ program.quadratic(x) - program.b @ z + tangent)
+    return float(-0.5 * x @ program.quadratic(x) - program.b @ z + tangent) + program.offset
 
 
 def reduced_costs(program: Program, x: Vector, z: Vector) -> Vector:

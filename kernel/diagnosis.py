@@ -7,6 +7,7 @@ filter (Chinneck 2008, chapter 6) then makes irreducible. The budget and definit
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -34,8 +35,19 @@ def explain(problem: Problem, settings: Settings) -> Explanation | None:
         return _integer_conflict(feasibility, settings)
     suspects = [name for name, multiplier in zip(names, multipliers, strict=True) if multiplier > _NOTHING]
     conflicting = _irreducible(program, suspects, settings)
-    relaxations = tuple(Relaxation(n, float(e)) for n, e in zip(names, changes, strict=True) if e > _NOTHING)
+    needed = {name: float(change) for name, change in zip(names, changes, strict=True) if change > _NOTHING}
+    relaxations = tuple(_relaxations(problem, needed))
     return Explanation(conflicting, relaxations, _sentence(conflicting, relaxations))
+
+
+def _relaxations(problem: Problem, changes: Mapping[str, float]) -> Iterator[Relaxation]:
+    """The changes in the caller's terms; an upper limit rises, a lower one falls."""
+    nowhere = np.zeros(problem.moments.n)
+    limits = {m.name: m for constraint in problem.constraints for m in constraint.measure(nowhere)}
+    for name, change in changes.items():
+        limit = limits[name]
+        direction = -1.0 if limit.sense == ">=" else 1.0
+        yield Relaxation(name, limit.unit, limit.limit, limit.limit + direction * change)
 
 
 def _feasibility_program(problem: Problem) -> Program:
@@ -131,6 +143,6 @@ def _integer_conflict(program: Program, settings: Settings) -> Explanation | Non
 
 
 def _sentence(conflicting: tuple[str, ...], relaxations: tuple[Relaxation, ...]) -> str:
-    changes = ", ".join(f"{r.name} by {r.change:.6g}" for r in relaxations)
+    changes = ", ".join(f"{r.name} from {r.limit:g} to {r.relaxed_limit:.6g}" for r in relaxations)
     together = " and ".join(conflicting) if len(conflicting) <= 6 else f"{len(conflicting)} limits"
     return f"{together} cannot hold together with the budget; the least change that lets them is to relax {changes}"

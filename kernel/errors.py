@@ -15,3 +15,7 @@ class ProblemError(ValueError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ProblemError], tuple[str, str]]:
+        """Lets the exception cross process boundaries."""
+        return type(self), (self.field, self.reason)

@@ -61,14 +61,24 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class ProportionalCost:
-    """A cost of ``rates'|w - w0|``, as a fraction of the portfolio's value, once, charged against the annual return."""
+    """A cost of ``rates'|w - w0| + sale_rates'(w0 - w)+``, charged once against the annual return.
+
+    Attributes:
+        rates: (n,) cost of buying or selling, as a fraction of what is traded.
+        w0: (n,) current weights.
+        sale_rates: (n,) what sales cost beyond that (tax on realised gains); None = nothing. All rates are >= 0, so
+            that the cost is convex.
+    """
 
     rates: Vector
     w0: Vector
+    sale_rates: Vector | None = None
 
     def of(self, w: Vector) -> float:
         """The cost of moving from w0 to w."""
-        return float(self.rates @ np.abs(w - self.w0))
+        change = w - self.w0
+        tax = 0.0 if self.sale_rates is None else float(self.sale_rates @ np.maximum(-change, 0.0))
+        return float(self.rates @ np.abs(change)) + tax
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,14 @@ class Relaxation:
     """The change of one limit, in its own unit, as part of a least total change that makes the problem feasible."""
 
     name: str
-    change: float
+    unit: str
+    limit: float
+    relaxed_limit: float
+
+    @property
+    def change(self) -> float:
+        """By how much the limit gives way, >= 0."""
+        return abs(self.relaxed_limit - self.limit)
 
 
 @dataclass(frozen=True, slots=True)

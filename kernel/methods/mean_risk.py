@@ -18,7 +18,15 @@ from kernel.canonical import Cone, Program, ProgramBuilder, Vector
 from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
 from kernel.diagnosis import explain
-from kernel.problem import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk, Problem, Settings
+from kernel.problem import (
+    MaximizeRatio,
+    MaximizeReturn,
+    MaximizeUtility,
+    MinimizeRisk,
+    Problem,
+    ProportionalCost,
+    Settings,
+)
 from kernel.solution import Certificate, ConstraintReport, Solution
 from kernel.solvers import RawSolution, RawStatus, solve
 from kernel.status import Status
@@ -81,10 +89,9 @@ def measurements(problem: Problem, w: Vector) -> list[Measurement]:
 
 def _add_objective(builder: ProgramBuilder, problem: Problem) -> None:
     objective, mu = problem.objective, problem.moments.mu
-    costs = [] if problem.cost is None else [(builder.absolute_change(problem.cost.w0), problem.cost.rates)]
     match objective:
         case MinimizeRisk():
-            problem.measure.minimize(builder, objective.risk_aversion if costs else 1.0)
+            problem.measure.minimize(builder, 1.0 if problem.cost is None else objective.risk_aversion)
         case MaximizeReturn():
             builder.minimize_linear(builder.weights, -mu)
         case MaximizeUtility():
@@ -92,13 +99,35 @@ def _add_objective(builder: ProgramBuilder, problem: Problem) -> None:
             builder.minimize_linear(builder.weights, -mu)
         case MaximizeRatio():
             problem.measure.minimize(builder, 1.0)
-            assert builder.kappa is not None
-            kappa = slice(builder.kappa, builder.kappa + 1)
-            terms = [(builder.weights, mu[None, :]), (kappa, np.array([[-objective.risk_free]]))]
-            builder.add_normalisation("excess return", [*terms, *((t, -rates[None, :]) for t, rates in costs)])
+            _normalise_excess_return(builder, problem, objective.risk_free)
             return
-    for t, rates in costs:
-        builder.minimize_linear(t, rates)
+    if problem.cost is not None:
+        for place, coefficients in _cost_terms(builder, problem.cost):
+            builder.minimize_linear(place, coefficients)
+        builder.add_offset(_cost_offset(problem.cost))
+
+
+def _normalise_excess_return(builder: ProgramBuilder, problem: Problem, risk_free: float) -> None:
+    """The row ``mu'y - cost - risk_free kappa = 1`` of a ratio program."""
+    assert builder.kappa is not None
+    offset = risk_free + (0.0 if problem.cost is None else _cost_offset(problem.cost))
+    kappa = slice(builder.kappa, builder.kappa + 1)
+    terms = [(builder.weights, problem.moments.mu[None, :]), (kappa, np.array([[-offset]]))]
+    costs = [] if problem.cost is None else _cost_terms(builder, problem.cost)
+    builder.add_normalisation("excess return", [*terms, *((place, -c[None, :]) for place, c in costs)])
+
+
+def _cost_terms(builder: ProgramBuilder, cost: ProportionalCost) -> list[tuple[slice, Vector]]:
+    """The cost as linear terms over t >= |w - w0|; sales are ``(w0 - w)+ = (t - w + w0)/2``."""
+    t = builder.absolute_change(cost.w0)
+    if cost.sale_rates is None:
+        return [(t, cost.rates)]
+    return [(t, cost.rates + 0.5 * cost.sale_rates), (builder.weights, -0.5 * cost.sale_rates)]
+
+
+def _cost_offset(cost: ProportionalCost) -> float:
+    """The part of the cost's terms that does not depend on w."""
+    return 0.0 if cost.sale_rates is None else 0.5 * float(cost.sale_rates @ cost.w0)
 
 
 def _certified(problem: Problem, program: Program, raw: RawSolution, settings: Settings) -> Solution:

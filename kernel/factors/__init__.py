@@ -1,0 +1,1 @@
+"""Factor exposures of return series and what the factors contributed to them."""

@@ -1,0 +1,89 @@
+"""Inputs of a computation: everything it needs, loaded, in one picklable value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from kernel.estimation.data_checks import Finding
+from server.specs import CASH
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """An asset of the universe and what is known of it.
+
+    Attributes:
+        candidate: Whether it may be held; what is held and no candidate is sold.
+        sale_tax_rate: Tax on selling all of it today, as a fraction of its value, gains only.
+    """
+
+    id: str
+    sector: str
+    asset_class: str
+    market_cap: float | None
+    candidate: bool = True
+    sale_tax_rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkInputs:
+    """A benchmark as a price series on the market's days, or as weights on the universe."""
+
+    id: str
+    closes: Floats | None = None
+    weights: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarketInputs:
+    """A portfolio's universe on a pricing pack.
+
+    Attributes:
+        assets: The n assets, cash left out.
+        dates: (T + 1,) days of the window, ``datetime64[D]``.
+        closes: (T + 1, n) prices; NaN = none that day.
+        w0: (n,) current weights.
+        cash_weight: Current weight of cash.
+        value: Total value of the portfolio, in its currency.
+    """
+
+    portfolio_id: str
+    pricing_pack_id: str
+    assets: tuple[Asset, ...]
+    dates: npt.NDArray[np.datetime64]
+    closes: Floats
+    w0: Floats
+    cash_weight: float
+    value: Decimal
+    benchmark: BenchmarkInputs | None = None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(n,) ids of the assets."""
+        return tuple(asset.id for asset in self.assets)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """(n + 1,) ids of the assets, and cash."""
+        return (*self.ids, CASH)
+
+    @property
+    def weights_with_cash(self) -> Floats:
+        """(n + 1,) current weights, cash last."""
+        return np.append(self.w0, self.cash_weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The window of history that an answer rests on."""
+
+    first_date: str
+    as_of: str
+    observations: int
+    findings: tuple[Finding, ...]

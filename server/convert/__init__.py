@@ -1,0 +1,1 @@
+"""Protobuf messages to checked dataclasses and back, both directions beside each other."""

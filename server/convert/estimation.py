@@ -1,0 +1,77 @@
+"""Estimates and data findings, to the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import scipy
+from portfolio_optimization.v1 import estimation_pb2 as pb
+
+import kernel
+from kernel.estimation.data_checks import Finding, Severity
+from server.compute.estimate import PERIODS_PER_YEAR, Estimate
+from server.compute.inputs import MarketInputs
+from server.convert.models import RETURNS_METHODS, RISK_METHODS
+from server.specs import ModelSpec
+
+VERSIONS = {"kernel": kernel.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
+_SEVERITIES = {
+    Severity.WARNING: pb.DATA_FINDING_SEVERITY_WARNING,
+    Severity.ERROR: pb.DATA_FINDING_SEVERITY_ERROR,
+}
+
+
+def write_provenance(pack_id: str, estimate: Estimate, model: ModelSpec, solver: str) -> pb.Provenance:
+    """Where the numbers of an answer come from."""
+    return pb.Provenance(
+        pricing_pack_id=pack_id,
+        as_of=estimate.window.as_of,
+        first_date=estimate.window.first_date,
+        observations=estimate.window.observations,
+        expected_return_method=RETURNS_METHODS[estimate.returns_method],
+        risk_model_method=RISK_METHODS[model.risk.method],
+        shrinkage_intensity=estimate.shrinkage,
+        covariance_repair_distance=estimate.repair_distance,
+        risk_free_rate=model.risk_free_rate,
+        periods_per_year=PERIODS_PER_YEAR,
+        versions=VERSIONS | ({"solver": solver} if solver else {}),
+    )
+
+
+def write_findings(findings: Iterable[Finding]) -> list[pb.DataFinding]:
+    """What the data checks noticed."""
+    return [
+        pb.DataFinding(
+            code=finding.code.value,
+            instrument_id=finding.instrument_id or "",
+            date="" if finding.date is None else str(finding.date),
+            message=finding.message,
+            severity=_SEVERITIES[finding.severity],
+        )
+        for finding in findings
+    ]
+
+
+def write_views(inputs: MarketInputs, estimate: Estimate, model: ModelSpec) -> pb.BlackLittermanResult | None:
+    """Prior, posterior and views of a Black-Litterman estimate; None without views."""
+    posterior = estimate.posterior
+    if posterior is None or model.views is None or estimate.market_weights is None:
+        return None
+    return pb.BlackLittermanResult(
+        prior_returns=dict(zip(inputs.ids, posterior.prior.tolist(), strict=True)),
+        posterior_returns=dict(zip(inputs.ids, posterior.posterior.tolist(), strict=True)),
+        market_weights=dict(zip(inputs.ids, estimate.market_weights.tolist(), strict=True)),
+        risk_aversion=model.views.risk_aversion,
+        tau=model.views.tau,
+        views=[
+            pb.ViewReport(
+                name=view.name,
+                expected_return=view.expected_return,
+                prior_return=view.prior_return,
+                posterior_return=view.posterior_return,
+                variance=view.variance,
+            )
+            for view in posterior.views
+        ],
+    )

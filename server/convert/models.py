@@ -1,0 +1,125 @@
+"""Models of returns and risk, from the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from portfolio_optimization.v1 import estimation_pb2 as pb
+
+from server.convert.faults import FINITE, FRACTION, POSITIVE, Bounds, Faults
+from server.specs import CASH, ReturnsSpec, RiskSpec, ViewSpec, ViewsSpec
+
+_RETURNS = {
+    pb.EXPECTED_RETURNS_METHOD_HISTORICAL_MEAN: "historical_mean",
+    pb.EXPECTED_RETURNS_METHOD_PROVIDED: "provided",
+    pb.EXPECTED_RETURNS_METHOD_EQUILIBRIUM: "equilibrium",
+}
+_RISK = {
+    pb.RISK_MODEL_METHOD_SAMPLE: "sample",
+    pb.RISK_MODEL_METHOD_LEDOIT_WOLF: "ledoit_wolf",
+    pb.RISK_MODEL_METHOD_PROVIDED: "provided",
+}
+RETURNS_METHODS = {name: number for number, name in _RETURNS.items()} | {
+    "black_litterman": pb.EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN
+}
+RISK_METHODS = {name: number for number, name in _RISK.items()}
+_RETURN = Bounds(-1.0, open_low=True)
+
+
+def read_returns(message: pb.ExpectedReturnsModel, faults: Faults) -> ReturnsSpec:
+    """The model of expected returns; an absent message is the historical mean."""
+    if not message.ByteSize():
+        return ReturnsSpec()
+    method = _RETURNS.get(message.method)
+    if method is None:
+        faults.add(
+            "expected_returns.method", f"must be one of {', '.join(map(pb.ExpectedReturnsMethod.Name, _RETURNS))}"
+        )
+    values = faults.numbers("expected_returns.values", message.values, _RETURN)
+    if method == "provided" and not values:
+        faults.add("expected_returns.values", "has no values")
+    if method != "provided" and values:
+        faults.add("expected_returns.values", "belongs to the method PROVIDED")
+    caps = faults.numbers("expected_returns.market_caps", message.market_caps, POSITIVE)
+    aversion = message.risk_aversion if message.HasField("risk_aversion") else 2.5
+    faults.number("expected_returns.risk_aversion", aversion, POSITIVE)
+    return ReturnsSpec(method or "historical_mean", values, aversion, caps)
+
+
+def read_risk(message: pb.RiskModel, faults: Faults) -> RiskSpec:
+    """The model of risk; an absent message is Ledoit and Wolf's."""
+    if not message.ByteSize():
+        return RiskSpec()
+    method = _RISK.get(message.method)
+    if method is None:
+        faults.add("risk_model.method", f"must be one of {', '.join(map(pb.RiskModelMethod.Name, _RISK))}")
+    distance = message.max_repair_distance if message.HasField("max_repair_distance") else 1e-3
+    faults.number("risk_model.max_repair_distance", distance, FRACTION)
+    names, values = tuple(message.covariance.instrument_ids), np.array(message.covariance.values)
+    if method != "provided":
+        if names or len(values):
+            faults.add("risk_model.covariance", "belongs to the method PROVIDED")
+        return RiskSpec(method or "ledoit_wolf", max_repair_distance=distance)
+    return RiskSpec("provided", names, _matrix(names, values, faults), distance)
+
+
+def _matrix(names: tuple[str, ...], values: np.ndarray, faults: Faults) -> np.ndarray | None:
+    field, n = "risk_model.covariance", len(names)
+    for name in names:
+        faults.name(f"{field}.instrument_ids", name)
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        faults.add(f"{field}.instrument_ids", f"repeats {', '.join(repeated)}")
+    if CASH in names:
+        faults.add(f"{field}.instrument_ids", f"must leave out {CASH}, which has no risk")
+    if n == 0 or len(values) != n * n:
+        faults.add(f"{field}.values", f"must have {n * n} values for {n} instruments, not {len(values)}")
+        return None
+    matrix = values.reshape(n, n)
+    for i, j in np.argwhere(~np.isfinite(matrix))[:1].tolist():
+        faults.add(f"{field}.values[{names[i]}, {names[j]}]", f"must be finite, not {matrix[i, j]}")
+    return matrix
+
+
+@dataclass(frozen=True, slots=True)
+class _Uncertainty:
+    confidence: float | None
+    variance: float | None
+
+
+def read_views(message: pb.BlackLitterman, faults: Faults) -> ViewsSpec:
+    """The views of a Black-Litterman optimization."""
+    if not message.views:
+        faults.add("black_litterman.views", "must have at least one view")
+    tau = message.tau if message.HasField("tau") else 0.05
+    aversion = message.risk_aversion if message.HasField("risk_aversion") else 2.5
+    faults.number("black_litterman.tau", tau, POSITIVE)
+    faults.number("black_litterman.risk_aversion", aversion, POSITIVE)
+    caps = faults.numbers("black_litterman.market_caps", message.market_caps, POSITIVE)
+    views = tuple(_read_view(k, view, faults) for k, view in enumerate(message.views))
+    names = [view.name for view in views]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        faults.add("black_litterman.views", f"repeats the name {', '.join(repeated)}")
+    return ViewsSpec(views, tau, aversion, caps)
+
+
+def _read_view(k: int, message: pb.View, faults: Faults) -> ViewSpec:
+    name = message.name or f"view {k + 1}"
+    field = f"black_litterman.views[{name}]"
+    weights = faults.numbers(f"{field}.weights", message.weights, FINITE)
+    if not any(weights.values()):
+        faults.add(f"{field}.weights", "must have a weight other than zero")
+    expected = faults.number(f"{field}.expected_return", message.expected_return, FINITE)
+    stated = _read_uncertainty(field, message, faults)
+    return ViewSpec(name, weights, expected, stated.confidence, stated.variance)
+
+
+def _read_uncertainty(field: str, message: pb.View, faults: Faults) -> _Uncertainty:
+    match message.WhichOneof("uncertainty"):
+        case "confidence":
+            bounds = Bounds(0.0, 1.0, open_low=True)
+            return _Uncertainty(faults.number(f"{field}.confidence", message.confidence, bounds), None)
+        case "variance":
+            return _Uncertainty(None, faults.number(f"{field}.variance", message.variance, POSITIVE))
+        case _:
+            return _Uncertainty(None, None)

@@ -1,0 +1,47 @@
+"""The job queue: procrastinate in the service's own database, so that a job is enqueued with the row it works on."""
+
+from __future__ import annotations
+
+from procrastinate import App, PsycopgConnector
+from procrastinate.jobs import Status
+
+from storage.database import Connection
+
+OPTIMIZATIONS = "optimizations"
+OPTIMIZE = "optimize"
+
+
+class JobQueue:
+    """Enqueues optimizations within the caller's transaction."""
+
+    def __init__(self, connection_string: str) -> None:
+        self.app = App(connector=PsycopgConnector(conninfo=connection_string, min_size=1, max_size=4))
+
+    async def open(self) -> None:
+        """Connect."""
+        await self.app.open_async()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.app.close_async()
+
+    async def enqueue(self, connection: Connection, optimization_id: str) -> int:
+        """Add the job that works on an optimization; it exists exactly when the transaction commits.
+
+        Returns:
+            The job's number.
+        """
+        deferrer = self.app.configure_task(OPTIMIZE, queue=OPTIMIZATIONS, connection=connection)
+        return await deferrer.defer_async(optimization_id=optimization_id)
+
+    async def take_up_stalled(self, seconds: float) -> int:
+        """Put jobs back whose worker has been silent for `seconds`; returns how many."""
+        manager = self.app.job_manager
+        stalled = [
+            job
+            for job in await manager.get_stalled_jobs(queue=OPTIMIZATIONS, seconds_since_heartbeat=seconds)
+            if job.status == Status.DOING.value
+        ]
+        for job in stalled:
+            await manager.retry_job(job)
+        return len(stalled)

@@ -1,0 +1,70 @@
+"""The worker: takes optimizations off the queue, as many at a time as there are solver processes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+from procrastinate import JobContext, RetryStrategy
+
+from server.jobs.optimization import OptimizationJob
+from server.jobs.queue import OPTIMIZATIONS, OPTIMIZE, JobQueue
+
+_log = structlog.get_logger()
+
+# Retries and lock-blocked jobs wait for the poll, new ones are notified.
+_POLL_SECONDS = 0.25
+_HEARTBEAT_SECONDS = 1.0
+_SILENT_SECONDS = 5.0
+_RETRY = RetryStrategy(max_attempts=100, wait=1)
+_PAUSE_SECONDS = 0.5
+
+
+class Worker:
+    """Runs jobs until it is stopped; a lost database only makes it wait."""
+
+    def __init__(self, queue: JobQueue, job: OptimizationJob, concurrency: int) -> None:
+        self._queue, self._concurrency = queue, concurrency
+
+        @queue.app.task(name=OPTIMIZE, queue=OPTIMIZATIONS, retry=_RETRY, pass_context=True)
+        async def optimize(context: JobContext, optimization_id: str) -> None:
+            await job.run(optimization_id, context.job.attempts)
+
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._recover())]
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more jobs, and wait for those under way."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds + 1.0)
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                await self._queue.app.run_worker_async(
+                    queues=[OPTIMIZATIONS],
+                    concurrency=self._concurrency,
+                    install_signal_handlers=False,
+                    fetch_job_polling_interval=_POLL_SECONDS,
+                    update_heartbeat_interval=_HEARTBEAT_SECONDS,
+                    stalled_worker_timeout=_SILENT_SECONDS,
+                    shutdown_graceful_timeout=_SILENT_SECONDS,
+                    delete_jobs="successful",
+                )
+            except Exception as error:  # whatever ended it, the queue must be served
+                _log.warning("worker interrupted", reason=type(error).__name__)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _recover(self) -> None:
+        """Bring back jobs of workers that died, every second."""
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            with suppress(Exception):
+                if count := await self._queue.take_up_stalled(_SILENT_SECONDS):
+                    _log.warning("stalled jobs taken up again", jobs=count)

@@ -1,0 +1,235 @@
+"""Loads what a computation needs from storage: portfolio, instruments, prices, benchmark.
+
+Price tables are immutable and addressed by content, so they are kept in memory without ever going stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+
+from kernel.rebalancing.lots import Term, holding_term
+from server.compute.inputs import Asset, BenchmarkInputs, Floats, MarketInputs
+from server.errors import Fault, InvalidRequest, NotReady
+from server.specs import ModelSpec
+from storage.benchmarks import BenchmarkRepository
+from storage.database import Connection, Database
+from storage.instruments import InstrumentRepository
+from storage.portfolios import PortfolioRepository
+from storage.pricing_packs import PricingPackRepository
+from storage.records import Benchmark, Instrument, Portfolio, PriceTable, PricingPack
+
+_PACKS_KEPT = 4
+_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """A portfolio valued on a pricing pack.
+
+    Attributes:
+        instruments: Of the universe, in the order of their ids.
+        prices: Last price per instrument of the universe.
+        value: Cash and holdings.
+    """
+
+    portfolio: Portfolio
+    instruments: tuple[Instrument, ...]
+    pack: PricingPack
+    prices: dict[str, Decimal]
+    value: Decimal
+
+    @property
+    def quantities(self) -> dict[str, Decimal]:
+        """Shares per instrument held."""
+        return {holding.instrument_id: holding.quantity for holding in self.portfolio.holdings}
+
+    def weight(self, instrument_id: str) -> float:
+        """Current weight of an instrument."""
+        return float(self.quantities.get(instrument_id, Decimal(0)) * self.prices[instrument_id] / self.value)
+
+
+class MarketLoader:
+    """Loads inputs, with a small cache of price tables."""
+
+    def __init__(self, database: Database, max_assets: int) -> None:
+        self._database = database
+        self._max_assets = max_assets
+        self._tables: OrderedDict[str, PriceTable] = OrderedDict()
+        self._reading = asyncio.Lock()
+
+    async def portfolio(self, portfolio_id: str) -> Portfolio:
+        """A portfolio.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        async with self._database.transaction() as connection:
+            return await PortfolioRepository(connection).find(portfolio_id)
+
+    async def pricing_pack(self, portfolio_id: str, pack_id: str, extra: Sequence[str] = ()) -> PricingPack:
+        """The pack asked for, or else the newest with prices of all that the portfolio holds and of `extra`.
+
+        Raises:
+            NotFound: Portfolio, pack or prices do not exist; what is missing is named.
+        """
+        async with self._database.transaction() as connection:
+            portfolio = await PortfolioRepository(connection).find(portfolio_id)
+            return await self._pack(connection, portfolio, pack_id, extra)
+
+    async def market(
+        self, portfolio_id: str, model: ModelSpec, candidates: Sequence[str] = ()
+    ) -> tuple[MarketInputs, Holdings]:
+        """The universe of a portfolio on a pricing pack, valued.
+
+        Args:
+            portfolio_id: The portfolio.
+            model: Names pack, benchmark and window.
+            candidates: Instruments to choose from; empty = the holdings.
+
+        Raises:
+            NotFound: Something named does not exist.
+            NotReady: There is nothing to choose from, or prices are missing; the instruments are named.
+            InvalidRequest: The universe is larger than the service allows.
+        """
+        async with self._database.transaction() as connection:
+            portfolio = await PortfolioRepository(connection).find(portfolio_id)
+            held = [holding.instrument_id for holding in portfolio.holdings if holding.quantity]
+            ids = self._universe(portfolio, held, candidates)
+            instruments = await InstrumentRepository(connection).find(ids)
+            pack = await self._pack(connection, portfolio, model.pricing_pack_id, ids)
+            benchmark_id = model.benchmark_id or portfolio.benchmark_id
+            benchmark = await BenchmarkRepository(connection).find(benchmark_id) if benchmark_id else None
+        table = await self._table(pack.id)
+        dates, closes = _columns(table, ids, pack)
+        holdings = value_holdings(portfolio, instruments, pack, _last_prices(ids, closes))
+        window = slice(-(model.lookback_days + 1), None) if model.lookback_days else slice(None)
+        inputs = MarketInputs(
+            portfolio_id=portfolio_id,
+            pricing_pack_id=pack.id,
+            assets=tuple(_asset(instrument, holdings, candidates) for instrument in instruments),
+            dates=dates[window],
+            closes=closes[window],
+            w0=np.array([holdings.weight(name) for name in ids]),
+            cash_weight=float(portfolio.cash / holdings.value),
+            value=holdings.value,
+            benchmark=None if benchmark is None else _benchmark(benchmark, table, dates[window]),
+        )
+        return inputs, holdings
+
+    def _universe(self, portfolio: Portfolio, held: Sequence[str], candidates: Sequence[str]) -> list[str]:
+        ids = sorted({*held, *candidates})
+        if not ids:
+            raise NotReady(f"portfolio {portfolio.id} holds nothing, and instrument_ids names nothing to choose from")
+        if len(ids) > self._max_assets:
+            reason = f"has {len(ids)} assets with the holdings, more than the service's {self._max_assets}"
+            raise InvalidRequest([Fault("instrument_ids", reason)])
+        return ids
+
+    async def _pack(
+        self, connection: Connection, portfolio: Portfolio, pack_id: str, instruments: Sequence[str]
+    ) -> PricingPack:
+        packs = PricingPackRepository(connection)
+        if pack_id:
+            return await packs.find(pack_id)
+        held = {holding.instrument_id for holding in portfolio.holdings if holding.quantity}
+        return await packs.latest(sorted({*held, *instruments}))
+
+    async def _table(self, pack_id: str) -> PriceTable:
+        async with self._reading:
+            if pack_id not in self._tables:
+                async with self._database.transaction() as connection:
+                    self._tables[pack_id] = await PricingPackRepository(connection).read(pack_id)
+                if len(self._tables) > _PACKS_KEPT:
+                    self._tables.popitem(last=False)
+            self._tables.move_to_end(pack_id)
+            return self._tables[pack_id]
+
+
+def value_holdings(
+    portfolio: Portfolio, instruments: tuple[Instrument, ...], pack: PricingPack, prices: dict[str, Decimal]
+) -> Holdings:
+    """Value a portfolio.
+
+    Raises:
+        NotReady: Its value is not positive.
+    """
+    value = portfolio.cash + sum(
+        (holding.quantity * prices[holding.instrument_id] for holding in portfolio.holdings if holding.quantity),
+        Decimal(0),
+    )
+    if value <= 0:
+        raise NotReady(f"portfolio {portfolio.id} is worth {value} {portfolio.base_currency}: weights have no meaning")
+    return Holdings(portfolio, instruments, pack, prices, value)
+
+
+def _columns(table: PriceTable, ids: Sequence[str], pack: PricingPack) -> tuple[np.ndarray, Floats]:
+    """Days and prices of the universe; days on which none of it has a price are left out."""
+    place = {name: k for k, name in enumerate(table.instrument_ids)}
+    if missing := [name for name in ids if name not in place]:
+        raise NotReady(f"pricing pack {pack.id} has no prices of {_listed(missing)}")
+    closes = table.closes[:, [place[name] for name in ids]]
+    days = ~np.isnan(closes).all(axis=1)
+    return table.dates[days], closes[days]
+
+
+def _last_prices(ids: Sequence[str], closes: Floats) -> dict[str, Decimal]:
+    """The last price of each; shortest decimal that is the stored number."""
+    last = {}
+    for k, name in enumerate(ids):
+        column = closes[:, k]
+        last[name] = Decimal(repr(float(column[np.isfinite(column)][-1])))
+    return last
+
+
+def _asset(instrument: Instrument, holdings: Holdings, candidates: Sequence[str]) -> Asset:
+    return Asset(
+        id=instrument.id,
+        sector=instrument.sector,
+        asset_class=instrument.asset_class,
+        market_cap=None if instrument.market_cap is None else float(instrument.market_cap),
+        candidate=not candidates or instrument.id in candidates,
+        sale_tax_rate=_sale_tax_rate(instrument.id, holdings),
+    )
+
+
+def _sale_tax_rate(instrument_id: str, holdings: Holdings) -> float:
+    """Tax on selling all lots at the last price, as a fraction of their value; losses count as nothing.
+
+    An unknown cost is zero and an unknown date is short-term: the tax is then never understated.
+    """
+    price, portfolio = holdings.prices[instrument_id], holdings.portfolio
+    tax = worth = Decimal(0)
+    for lot in portfolio.lots:
+        if lot.instrument_id == instrument_id:
+            worth += lot.quantity * price
+            gain = max(price - (lot.cost_per_share or Decimal(0)), Decimal(0))
+            tax += gain * lot.quantity * _rate(portfolio, lot.acquired_on, holdings.pack.as_of)
+    return float(tax / worth) if worth > 0 else 0.0
+
+
+def _rate(portfolio: Portfolio, acquired_on: date | None, sold_on: date) -> Decimal:
+    if acquired_on is None or acquired_on > sold_on or holding_term(acquired_on, sold_on) is Term.SHORT:
+        return portfolio.short_term_tax_rate
+    return portfolio.long_term_tax_rate
+
+
+def _benchmark(benchmark: Benchmark, table: PriceTable, dates: np.ndarray) -> BenchmarkInputs:
+    """Its own series where the pack has it, else its weights."""
+    index = benchmark.index_instrument_id
+    if index is not None and index in table.instrument_ids:
+        column = table.closes[:, table.instrument_ids.index(index)]
+        return BenchmarkInputs(benchmark.id, closes=column[np.isin(table.dates, dates)])
+    return BenchmarkInputs(benchmark.id, weights={name: float(weight) for name, weight in benchmark.weights.items()})
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,0 +1,81 @@
+"""The long-running commands: serve and worker, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+
+import structlog
+
+from server.application import Application, open_application
+from server.grpc_server import GrpcServer
+from server.metrics import serve_metrics
+from server.settings import Settings
+
+_log = structlog.get_logger()
+_EXAMPLE = (
+    'grpcurl -plaintext -d \'{"portfolio_id": "sample-growth", "points": 5}\' \\\n'
+    "    %s portfolio_optimization.v1.PortfolioOptimizationService/GenerateEfficientFrontier"
+)
+
+
+async def serve(settings: Settings, *, with_worker: bool) -> None:
+    """Serve calls until SIGINT or SIGTERM; then drain and stop everything."""
+    stopping = _on_signal()
+    async with AsyncExitStack() as stack:
+        application = await stack.enter_async_context(open_application(settings))
+        if with_worker:
+            await _start_worker(stack, application)
+        server = GrpcServer(application)
+        await server.start()
+        stack.push_async_callback(server.stop, settings.drain_seconds)
+        serve_metrics(settings.metrics_address)
+        await application.pool.warm(settings.workers)
+        _announce(settings, with_worker=with_worker)
+        await stopping.wait()
+        _log.info("draining")
+
+
+async def work(settings: Settings) -> None:
+    """Work on the queue until SIGINT or SIGTERM."""
+    stopping = _on_signal()
+    async with AsyncExitStack() as stack:
+        application = await stack.enter_async_context(open_application(settings, attach=True))
+        await application.pool.warm(settings.workers)
+        await _start_worker(stack, application)
+        _log.info("worker started", workers=settings.workers, pid=os.getpid())
+        await stopping.wait()
+        _log.info("draining")
+
+
+async def _start_worker(stack: AsyncExitStack, application: Application) -> None:
+    worker = application.worker()
+    worker.start()
+    stack.push_async_callback(worker.stop, application.settings.drain_seconds)
+
+
+def _on_signal() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def _announce(settings: Settings, *, with_worker: bool) -> None:
+    """Say where everything is, in words that can be pasted."""
+    database = "your server" if settings.database_url else f"embedded, in {settings.data_dir}"
+    lines = [
+        "",
+        f"Portfolio optimization service on {settings.grpc_address} (gRPC, health, reflection)",
+        f"  metrics   {'http://' + settings.metrics_address + '/metrics' if settings.metrics_address else 'off'}",
+        f"  database  {database}",
+        f"  worker    {'in this process' if with_worker else 'not here: start some with `worker`'}",
+        "",
+        "Try:",
+        _EXAMPLE % settings.grpc_address,
+        "",
+    ]
+    print("\n".join(lines), flush=True)

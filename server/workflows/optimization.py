@@ -1,0 +1,206 @@
+"""Creating, following and cancelling optimizations."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from google.protobuf import json_format
+from portfolio_optimization.v1 import optimization_pb2 as pb
+
+from server.convert.answers import to_json
+from server.convert.faults import Faults, checked
+from server.convert.optimization import read_optimization
+from server.errors import Fault, InvalidRequest, OutOfTime
+from server.jobs.queue import JobQueue
+from server.loading import MarketLoader
+from server.metrics import QUEUE
+from server.settings import Settings
+from server.specs import OptimizationSpec
+from storage.change_feed import ChangeFeed
+from storage.database import Database
+from storage.errors import Conflict
+from storage.optimizations import OptimizationRepository
+from storage.records import (
+    OPEN_STATUSES,
+    Cursor,
+    OptimizationRequest,
+    OptimizationResult,
+    OptimizationSummary,
+    Stored,
+    utc_now,
+)
+
+# Without a notification the row is looked at once in this time.
+_LOOK_SECONDS = 1.0
+_LARGEST_BATCH = 1000
+# Reading the inputs, handing the work over and storing the answer, beside the solve itself.
+_OVERHEAD_SECONDS = 0.05
+
+StoredOptimization = Stored[OptimizationRequest, OptimizationResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that was accepted; `stored` is None when it was only to be checked."""
+
+    portfolio_id: str
+    status: str
+    pricing_pack_id: str
+    stored: OptimizationRequest | None = None
+    expected_at: datetime | None = None
+
+
+class OptimizationWorkflow:
+    """The life of optimizations, seen from the caller's side."""
+
+    def __init__(
+        self, database: Database, queue: JobQueue, loader: MarketLoader, changes: ChangeFeed, settings: Settings
+    ) -> None:
+        self._database, self._queue, self._loader = database, queue, loader
+        self._changes, self._settings = changes, settings
+
+    @property
+    def longest_seconds(self) -> float:
+        """The longest that a caller may wait for an end."""
+        return 2 * self._settings.solve_limit_seconds
+
+    async def create(self, message: pb.CreateOptimizationRequest) -> Accepted:
+        """Check a request, fix the prices it is done on, and enqueue it in the transaction of its row.
+
+        Raises:
+            InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
+            NotFound: The portfolio, or something else it names, does not exist.
+            Conflict: The request_id was used before for a different request.
+        """
+        spec = checked(read_optimization, message, self._settings)
+        pack = await self._loader.pricing_pack(spec.portfolio_id, spec.model.pricing_pack_id, spec.instrument_ids)
+        if message.validate_only:
+            return Accepted(spec.portfolio_id, "validated", pack.id)
+        request = _new_request(message, spec, pack.id)
+        async with self._database.transaction() as connection:
+            repository = OptimizationRepository(connection)
+            stored, created = await repository.create(request)
+            if created:
+                await repository.set_job(stored.id, await self._queue.enqueue(connection, stored.id))
+            else:
+                _check_same(stored, request)
+            estimate = await repository.queue_estimate()
+        QUEUE.set(estimate.open_requests)
+        rounds = estimate.open_requests / self._settings.workers
+        wait = timedelta(seconds=max(1.0, rounds) * (estimate.mean_solve_seconds + _OVERHEAD_SECONDS))
+        expected = utc_now() + wait if stored.status in OPEN_STATUSES else None
+        return Accepted(stored.portfolio_id, stored.status, stored.pricing_pack_id or "", stored, expected)
+
+    async def find(self, optimization_id: str) -> StoredOptimization:
+        """One optimization.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        _check_id("optimization_id", optimization_id)
+        async with self._database.transaction() as connection:
+            return await OptimizationRepository(connection).find(optimization_id)
+
+    async def latest(self, portfolio_id: str) -> StoredOptimization:
+        """The optimization of the portfolio completed last."""
+        _check_id("portfolio_id", portfolio_id)
+        async with self._database.transaction() as connection:
+            return await OptimizationRepository(connection).latest(portfolio_id)
+
+    async def page(
+        self, portfolio_id: str, status: str, limit: int, before: Cursor | None
+    ) -> tuple[OptimizationSummary, ...]:
+        """Optimizations, newest first; empty strings = of all portfolios, of all statuses."""
+        async with self._database.transaction() as connection:
+            repository = OptimizationRepository(connection)
+            return await repository.summaries(portfolio_id or None, status or None, limit, before)
+
+    async def cancel(self, optimization_id: str) -> str:
+        """Cancel if it is open; returns its status then."""
+        _check_id("optimization_id", optimization_id)
+        async with self._database.transaction() as connection:
+            before = await OptimizationRepository(connection).cancel(optimization_id)
+        return "cancelled" if before in OPEN_STATUSES else before
+
+    async def watch(self, optimization_id: str) -> AsyncIterator[StoredOptimization]:
+        """Every status that is seen, the present one first, until the last."""
+        seen = None
+        async with self._changes.subscribe(optimization_id) as change:
+            while True:
+                stored = await self.find(optimization_id)
+                if stored.request.status != seen:
+                    seen = stored.request.status
+                    yield stored
+                if seen not in OPEN_STATUSES:
+                    return
+                await change.wait(_LOOK_SECONDS)
+
+    async def wait(self, optimization_id: str, seconds: float) -> StoredOptimization:
+        """The optimization once it has ended.
+
+        Raises:
+            OutOfTime: It has not within `seconds`; it goes on, and can be asked for by its id.
+        """
+        end = utc_now() + timedelta(seconds=seconds)
+        async with self._changes.subscribe(optimization_id) as change:
+            while True:
+                stored = await self.find(optimization_id)
+                if stored.request.status not in OPEN_STATUSES:
+                    return stored
+                left = (end - utc_now()).total_seconds()
+                if left <= 0:
+                    raise OutOfTime(f"optimization {optimization_id} has not ended; ask for it by its id")
+                await change.wait(min(left, _LOOK_SECONDS))
+
+    def check_batch(self, size: int) -> None:
+        """A batch has a bounded size.
+
+        Raises:
+            InvalidRequest: It is empty or too large.
+        """
+        if not 1 <= size <= _LARGEST_BATCH:
+            reason = f"must have 1 to {_LARGEST_BATCH} items, not {size}"
+            raise InvalidRequest([Fault("optimizations", reason)])
+
+
+def _new_request(message: pb.CreateOptimizationRequest, spec: OptimizationSpec, pack_id: str) -> OptimizationRequest:
+    """The row of a request; its specification names the prices, so that working on it later changes nothing."""
+    fixed = pb.CreateOptimizationRequest()
+    fixed.CopyFrom(message)
+    fixed.pricing_pack_id = pack_id
+    if not fixed.HasField("risk_free_rate"):
+        fixed.risk_free_rate = spec.model.risk_free_rate
+    return OptimizationRequest(
+        id=str(uuid.uuid4()),
+        portfolio_id=spec.portfolio_id,
+        specification=to_json(fixed),
+        request_id=message.request_id or None,
+        pricing_pack_id=pack_id,
+        optimization_type=spec.optimization_type,
+        objective=spec.objective,
+        risk_measure=spec.risk_measure,
+        constraints=to_json(message.constraints),
+        preferences=to_json(message.preferences),
+    )
+
+
+def _check_same(stored: OptimizationRequest, request: OptimizationRequest) -> None:
+    """The same request_id must come with the same content; newer prices alone make no difference."""
+    contents = [_content(r) for r in (stored, request)]
+    if contents[0] != contents[1]:
+        raise Conflict(f"request_id {stored.request_id} was used for a different optimization, {stored.id}")
+
+
+def _content(request: OptimizationRequest) -> pb.CreateOptimizationRequest:
+    message = json_format.ParseDict(request.specification, pb.CreateOptimizationRequest())
+    message.pricing_pack_id = ""
+    return message
+
+
+def _check_id(field: str, value: str) -> None:
+    faults = Faults()
+    faults.identifier(field, value)
+    faults.check()

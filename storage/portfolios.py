@@ -1,0 +1,118 @@
+"""Portfolios with their holdings and tax lots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from itertools import starmap
+from typing import Any
+
+from storage.errors import Conflict, NotFound
+from storage.instruments import InstrumentRepository
+from storage.records import Holding, Portfolio, TaxLot
+from storage.repository import Repository, as_parameters
+from storage.statements import load_statements
+
+
+class PortfolioRepository(Repository):
+    """Keeps portfolios, each written and read as a whole."""
+
+    _sql = load_statements("portfolios")
+
+    async def put(self, portfolio: Portfolio) -> None:
+        """Inserts the portfolio, or replaces it with all its holdings and lots.
+
+        Raises:
+            NotFound: Names the instruments that do not exist, or the benchmark.
+            Conflict: Names the instruments whose lots do not add up to the holding, or that are held twice.
+        """
+        _check_holdings(portfolio)
+        instruments = [holding.instrument_id for holding in portfolio.holdings]
+        await InstrumentRepository(self._connection).require(instruments)
+        await self._run(self._sql["put"], as_parameters(portfolio))
+        await self._run(self._sql["delete_lots"], {"id": portfolio.id})
+        await self._run(self._sql["delete_holdings"], {"id": portfolio.id})
+        quantities = [holding.quantity for holding in portfolio.holdings]
+        holdings = {"id": portfolio.id, "instrument_ids": instruments, "quantities": quantities}
+        await self._run(self._sql["insert_holdings"], holdings)
+        await self._run(self._sql["insert_lots"], {"id": portfolio.id, **_lot_columns(portfolio.lots)})
+
+    async def find(self, identifier: str) -> Portfolio:
+        """The portfolio; holdings in the order of their instruments, lots in the order of their ids.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        rows = await self._rows(self._sql["find"], {"id": identifier})
+        if not rows:
+            raise NotFound("portfolio", identifier)
+        return _portfolio(rows[0])
+
+    async def page(self, limit: int, after: str = "") -> tuple[Portfolio, ...]:
+        """At most ``limit`` portfolios in the order of their ids, beginning behind the id ``after``."""
+        return tuple(_portfolio(row) for row in await self._rows(self._sql["page"], {"limit": limit, "after": after}))
+
+
+def _check_holdings(portfolio: Portfolio) -> None:
+    held = Counter(holding.instrument_id for holding in portfolio.holdings)
+    if twice := sorted(name for name, count in held.items() if count > 1):
+        raise Conflict(f"portfolio {portfolio.id} holds {', '.join(twice)} more than once")
+    if differences := _lot_differences(portfolio):
+        raise Conflict(f"portfolio {portfolio.id}: lots do not add up to holdings: {'; '.join(differences)}")
+
+
+def _lot_differences(portfolio: Portfolio) -> list[str]:
+    """One phrase for each instrument that has lots and whose lots do not add up to what is held."""
+    in_lots: dict[str, Decimal] = {}
+    for lot in portfolio.lots:
+        in_lots[lot.instrument_id] = in_lots.get(lot.instrument_id, Decimal(0)) + lot.quantity
+    held = {holding.instrument_id: holding.quantity for holding in portfolio.holdings}
+    return [
+        f"{name} has {held.get(name, Decimal(0))} in holdings and {quantity} in lots"
+        for name, quantity in sorted(in_lots.items())
+        if held.get(name) != quantity
+    ]
+
+
+def _lot_columns(lots: Iterable[TaxLot]) -> dict[str, list[Any]]:
+    rows = tuple(lots)
+    return {
+        "lot_ids": [lot.id for lot in rows],
+        "instrument_ids": [lot.instrument_id for lot in rows],
+        "quantities": [lot.quantity for lot in rows],
+        "acquired_on": [lot.acquired_on for lot in rows],
+        "costs": [lot.cost_per_share for lot in rows],
+    }
+
+
+_PLAIN = (
+    "id",
+    "name",
+    "base_currency",
+    "cash",
+    "benchmark_id",
+    "short_term_tax_rate",
+    "long_term_tax_rate",
+    "lot_method",
+    "account",
+    "preferences",
+    "updated_at",
+)
+
+
+def _columns(row: Mapping[str, Any], *names: str) -> Iterable[tuple[Any, ...]]:
+    """The arrays of a row side by side; an array without elements comes as NULL."""
+    return zip(*(row[name] or () for name in names), strict=True)
+
+
+def _portfolio(row: Mapping[str, Any]) -> Portfolio:
+    lots = _columns(row, "lot_ids", "lot_instrument_ids", "lot_quantities", "lot_dates", "lot_costs")
+    return Portfolio(
+        **{name: row[name] for name in _PLAIN},
+        holdings=tuple(starmap(Holding, _columns(row, "holding_ids", "holding_quantities"))),
+        lots=tuple(
+            TaxLot(id=identifier, instrument_id=name, quantity=quantity, acquired_on=day, cost_per_share=cost)
+            for identifier, name, quantity, day, cost in lots
+        ),
+    )

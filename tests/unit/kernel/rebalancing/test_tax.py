@@ -1,0 +1,77 @@
+"""Netting of gains and losses: closed form, conservation and monotonicity."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.errors import ProblemError
+from kernel.rebalancing.lots import GainRates, LotSale, TaxLot, Term
+from kernel.rebalancing.tax import NetGains, TaxRules, net_gains, tax_of_sales, tax_on
+
+RATES = GainRates(Decimal("0.40"), Decimal("0.20"))
+LIMITED = TaxRules(RATES, loss_limit=Decimal(3000), ordinary_rate=Decimal("0.37"), carried_loss_value=Decimal("0.10"))
+MONEY = st.decimals("-50000", "50000", places=2)
+
+
+def sale(gain, term):
+    lot = TaxLot("lot", Decimal(1), Decimal(0), dt.date(2024, 1, 2))
+    return LotSale(lot, Decimal(1), Decimal(gain), Decimal(0), Decimal(gain), term)
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "tax"),
+    [
+        (1000, 2000, 800),
+        (1000, -400, 240),
+        (-400, 1000, 120),
+        (1000, -1000, 0),
+        (-1000, 0, -370),
+        (-5000, 0, -1310),
+        (2000, -9000, -1510),
+    ],
+)
+def test_tax_of_each_mixture_of_signs(short, long, tax):
+    assert tax_on(NetGains(Decimal(short), Decimal(long)), LIMITED).tax == tax
+
+
+def test_without_a_limit_a_loss_saves_nothing_now():
+    bill = tax_on(NetGains(Decimal(-700), Decimal(-300)), TaxRules(RATES))
+    assert (bill.tax, bill.deduction, bill.carried_short_term, bill.carried_long_term) == (0, 0, 700, 300)
+
+
+@given(MONEY, MONEY)
+def test_a_loss_is_deducted_or_carried_and_never_both(short, long):
+    bill = tax_on(NetGains(short, long), LIMITED)
+    assert bill.deduction + bill.carried_short_term + bill.carried_long_term == max(Decimal(0), -(short + long))
+    assert bill.carried_short_term >= 0
+    assert bill.carried_long_term >= 0
+
+
+@given(MONEY, MONEY, st.decimals("0", "1000", places=2))
+def test_a_larger_gain_is_never_taxed_less(short, long, more):
+    base = tax_on(NetGains(short, long), LIMITED).tax
+    assert tax_on(NetGains(short + more, long), LIMITED).tax >= base
+    assert tax_on(NetGains(short, long + more), LIMITED).tax >= base
+
+
+def test_sales_are_taxed_on_top_of_the_year():
+    sales = [sale(-5000, Term.SHORT), sale(200, Term.LONG), sale(100, Term.LONG)]
+    assert net_gains(sales) == NetGains(Decimal(-5000), Decimal(300))
+    outcome = tax_of_sales(sales, NetGains(Decimal(0), Decimal(10_000)), TaxRules(RATES))
+    assert outcome.before.tax == 2000
+    assert outcome.after.tax == 1060
+    assert outcome.additional_tax == -940
+
+
+def test_no_sales_add_no_tax():
+    assert tax_of_sales([], NetGains(Decimal(5), Decimal(5)), LIMITED).additional_tax == 0
+
+
+def test_malformed_rules_are_refused():
+    with pytest.raises(ProblemError, match=r"tax\.loss_limit"):
+        TaxRules(RATES, loss_limit=Decimal(-1))
+    with pytest.raises(ProblemError, match=r"tax\.ordinary_rate"):
+        TaxRules(RATES, ordinary_rate=Decimal(2))
