@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from server.compute.tasks import ready
 from server.errors import Busy, OutOfTime, WorkerLost
 from server.metrics import SOLVES, SOLVES_WAITING
 
@@ -50,7 +51,7 @@ class SolverPool:
 
     async def warm(self, processes: int) -> None:
         """Start the processes and let them import what they need."""
-        await asyncio.gather(*(self.run(_answer, timeout=60.0) for _ in range(processes)))
+        await asyncio.gather(*(self.run(ready, timeout=60.0) for _ in range(processes)))
 
     async def run(self, function: Callable[..., T], *args: object, timeout: float | None = None) -> T:
         """Call `function` in a solver process.
@@ -98,7 +99,3 @@ def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)
-
-
-def _answer() -> None:
-    """What `warm` runs: unpickling it has already imported the kernel."""

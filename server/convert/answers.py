@@ -24,6 +24,8 @@ from server.specs import FrontierSpec, OptimizationSpec
 from storage.records import Json
 
 _DUST = 5e-7
+# Weights are binary floats: a whole number of increments may arrive a hair short.
+_ROUNDING = Decimal("1e-6")
 
 
 def to_json(message: Message) -> Json:
@@ -115,7 +117,8 @@ def _write_trades(change: Floats, inputs: MarketInputs, holdings: Holdings) -> l
         instrument = holdings.instruments[k]
         price = holdings.prices[instrument.id]
         shares = Decimal(float(change[k])) * inputs.value / price
-        quantity = (abs(shares) / instrument.lot_size).to_integral_value(ROUND_DOWN) * instrument.lot_size
+        increments = (abs(shares) / instrument.lot_size + _ROUNDING).to_integral_value(ROUND_DOWN)
+        quantity = increments * instrument.lot_size
         if quantity > 0 and abs(change[k]) > _DUST:
             trades.append(_write_trade(instrument.id, quantity, price, float(change[k]), len(trades) + 1))
     return trades
@@ -128,9 +131,9 @@ def _write_trade(
         instrument_id=instrument_id,
         action="buy" if change > 0 else "sell",
         quantity=float(quantity),
-        exact_quantity=str(quantity.normalize()),
+        exact_quantity=f"{quantity:f}",
         estimated_value=float(quantity * price),
-        price_amount=str(price),
+        price_amount=f"{price:f}",
         weight_change=change,
         priority=priority,
     )

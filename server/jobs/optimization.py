@@ -11,8 +11,9 @@ from google.protobuf import json_format
 from portfolio_optimization.v1 import optimization_pb2
 
 from kernel.errors import ProblemError
-from server.compute.optimization import OptimizationAnswer, run_optimization
+from server.compute.optimization import OptimizationAnswer
 from server.compute.pool import SolverPool
+from server.compute.tasks import run_optimization
 from server.convert.answers import write_optimization
 from server.convert.events import optimization_ended, portfolio_optimized
 from server.convert.faults import checked

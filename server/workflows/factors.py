@@ -9,9 +9,10 @@ from datetime import UTC, date, datetime
 import numpy as np
 from portfolio_optimization.v1 import factors_pb2 as pb
 
-from server.compute.factors import FactorInputs, run_factors
+from server.compute.factors import FactorInputs
 from server.compute.inputs import MarketInputs
 from server.compute.pool import SolverPool
+from server.compute.tasks import run_factors
 from server.convert.answers import to_json
 from server.convert.factors import read_factors, write_factors
 from server.convert.faults import checked

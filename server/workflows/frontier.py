@@ -8,8 +8,8 @@ from decimal import Decimal
 from portfolio_optimization.v1 import frontier_pb2 as pb
 
 from kernel.status import Status
-from server.compute.frontier import run_frontier
 from server.compute.pool import SolverPool
+from server.compute.tasks import run_frontier
 from server.convert.answers import timestamp, to_json, write_frontier
 from server.convert.faults import checked
 from server.convert.optimization import read_frontier

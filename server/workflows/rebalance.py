@@ -13,7 +13,8 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from kernel.rebalancing.book import TradeLimits, TradeRequest
 from kernel.rebalancing.lots import GainRates, LotMethod, TaxLot
 from server.compute.pool import SolverPool
-from server.compute.rebalance import RebalanceAnswer, RebalanceInputs, TaxInputs, run_rebalance
+from server.compute.rebalance import RebalanceAnswer, RebalanceInputs, TaxInputs
+from server.compute.tasks import run_rebalance
 from server.convert.answers import timestamp, to_json
 from server.convert.faults import checked
 from server.convert.plans import life_of_plan, write_plan

@@ -1,0 +1,14 @@
+"""All that solver processes run. Importing this module is what makes a process ready."""
+
+from __future__ import annotations
+
+from server.compute.factors import run_factors
+from server.compute.frontier import run_frontier
+from server.compute.optimization import run_optimization
+from server.compute.rebalance import run_rebalance
+
+__all__ = ["ready", "run_factors", "run_frontier", "run_optimization", "run_rebalance"]
+
+
+def ready() -> None:
+    """Answer, so that a caller knows that everything is imported."""
