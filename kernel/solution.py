@@ -34,7 +34,8 @@ class Certificate:
 class ConstraintReport:
     """One limit: where the weights stand, and what one more unit of it would bring.
 
-    `shadow_price` is the improvement of the objective per unit by which the limit is relaxed (for an equality: raised).
+    `shadow_price` is the improvement of the objective per unit by which the limit is relaxed (for an equality: raised);
+    None where an integer search leaves no price.
     """
 
     name: str
@@ -44,7 +45,7 @@ class ConstraintReport:
     value: float
     slack: float
     binding: bool
-    shadow_price: float
+    shadow_price: float | None
 
 
 @dataclass(frozen=True, slots=True)

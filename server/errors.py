@@ -46,6 +46,10 @@ class InvalidRequest(CallError):  # noqa: N818 - the names say what happened
         self.faults = tuple(faults)
         super().__init__("; ".join(f"{fault.field}: {fault.description}" for fault in self.faults))
 
+    def __reduce__(self) -> tuple[type[InvalidRequest], tuple[tuple[Fault, ...]]]:
+        """Lets the exception cross process boundaries."""
+        return type(self), (self.faults,)
+
 
 class NotReady(CallError):  # noqa: N818
     """The data that the request needs are missing or unusable."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from kernel.rebalancing.lots import Term, holding_term
 from server.compute.inputs import Asset, BenchmarkInputs, Floats, MarketInputs
 from server.errors import Fault, InvalidRequest, NotReady
 from server.specs import ModelSpec
+from server.universe import listed
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Connection, Database
 from storage.instruments import InstrumentRepository
@@ -26,7 +27,6 @@ from storage.pricing_packs import PricingPackRepository
 from storage.records import Benchmark, Instrument, Portfolio, PriceTable, PricingPack
 
 _PACKS_KEPT = 4
-_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,21 @@ class MarketLoader:
         async with self._database.transaction() as connection:
             return await PortfolioRepository(connection).find(portfolio_id)
 
-    async def pricing_pack(self, portfolio_id: str, pack_id: str, extra: Sequence[str] = ()) -> PricingPack:
-        """The pack asked for, or else the newest with prices of all that the portfolio holds and of `extra`.
+    async def universe(
+        self, portfolio_id: str, model: ModelSpec, candidates: Sequence[str] = ()
+    ) -> tuple[tuple[Asset, ...], PricingPack]:
+        """The assets of a portfolio's universe, without prices, and the pack that has them.
 
         Raises:
-            NotFound: Portfolio, pack or prices do not exist; what is missing is named.
+            NotFound: Something named does not exist.
+            NotReady: There is nothing to choose from, or the pack lacks some of it.
+            InvalidRequest: The universe is larger than the service allows.
         """
         async with self._database.transaction() as connection:
-            portfolio = await PortfolioRepository(connection).find(portfolio_id)
-            return await self._pack(connection, portfolio, pack_id, extra)
+            named = await self._named(connection, portfolio_id, model, candidates)
+        if missing := sorted({i.id for i in named.instruments} - set(named.pack.instrument_ids)):
+            raise NotReady(f"pricing pack {named.pack.id} has no prices of {listed(missing)}")
+        return tuple(_plain_asset(instrument, candidates) for instrument in named.instruments), named.pack
 
     async def market(
         self, portfolio_id: str, model: ModelSpec, candidates: Sequence[str] = ()
@@ -99,32 +105,38 @@ class MarketLoader:
             InvalidRequest: The universe is larger than the service allows.
         """
         async with self._database.transaction() as connection:
-            portfolio = await PortfolioRepository(connection).find(portfolio_id)
-            held = [holding.instrument_id for holding in portfolio.holdings if holding.quantity]
-            ids = self._universe(portfolio, held, candidates)
-            instruments = await InstrumentRepository(connection).find(ids)
-            pack = await self._pack(connection, portfolio, model.pricing_pack_id, ids)
-            benchmark_id = model.benchmark_id or portfolio.benchmark_id
-            benchmark = await BenchmarkRepository(connection).find(benchmark_id) if benchmark_id else None
-        table = await self._table(pack.id)
-        dates, closes = _columns(table, ids, pack)
-        holdings = value_holdings(portfolio, instruments, pack, _last_prices(ids, closes))
+            named = await self._named(connection, portfolio_id, model, candidates)
+        ids = [instrument.id for instrument in named.instruments]
+        table = await self._table(named.pack.id)
+        dates, closes = _columns(table, ids, named.pack)
+        holdings = value_holdings(named, _last_prices(ids, closes))
         window = slice(-(model.lookback_days + 1), None) if model.lookback_days else slice(None)
         inputs = MarketInputs(
             portfolio_id=portfolio_id,
-            pricing_pack_id=pack.id,
-            assets=tuple(_asset(instrument, holdings, candidates) for instrument in instruments),
+            pricing_pack_id=named.pack.id,
+            assets=tuple(_asset(instrument, holdings, candidates) for instrument in named.instruments),
             dates=dates[window],
             closes=closes[window],
             w0=np.array([holdings.weight(name) for name in ids]),
-            cash_weight=float(portfolio.cash / holdings.value),
+            cash_weight=float(named.portfolio.cash / holdings.value),
             value=holdings.value,
-            benchmark=None if benchmark is None else _benchmark(benchmark, table, dates[window]),
+            benchmark=None if named.benchmark is None else _benchmark(named.benchmark, table, dates[window]),
         )
         return inputs, holdings
 
-    def _universe(self, portfolio: Portfolio, held: Sequence[str], candidates: Sequence[str]) -> list[str]:
-        ids = sorted({*held, *candidates})
+    async def _named(
+        self, connection: Connection, portfolio_id: str, model: ModelSpec, candidates: Sequence[str]
+    ) -> _Named:
+        portfolio = await PortfolioRepository(connection).find(portfolio_id)
+        ids = self._ids(portfolio, candidates)
+        instruments = await InstrumentRepository(connection).find(ids)
+        pack = await self._pack(connection, model.pricing_pack_id, ids)
+        benchmark_id = model.benchmark_id or portfolio.benchmark_id
+        benchmark = await BenchmarkRepository(connection).find(benchmark_id) if benchmark_id else None
+        return _Named(portfolio, instruments, pack, benchmark)
+
+    def _ids(self, portfolio: Portfolio, candidates: Sequence[str]) -> list[str]:
+        ids = sorted({*(h.instrument_id for h in portfolio.holdings if h.quantity), *candidates})
         if not ids:
             raise NotReady(f"portfolio {portfolio.id} holds nothing, and instrument_ids names nothing to choose from")
         if len(ids) > self._max_assets:
@@ -132,14 +144,10 @@ class MarketLoader:
             raise InvalidRequest([Fault("instrument_ids", reason)])
         return ids
 
-    async def _pack(
-        self, connection: Connection, portfolio: Portfolio, pack_id: str, instruments: Sequence[str]
-    ) -> PricingPack:
+    async def _pack(self, connection: Connection, pack_id: str, instruments: Sequence[str]) -> PricingPack:
+        """The pack asked for, or else the newest with prices of all the instruments."""
         packs = PricingPackRepository(connection)
-        if pack_id:
-            return await packs.find(pack_id)
-        held = {holding.instrument_id for holding in portfolio.holdings if holding.quantity}
-        return await packs.latest(sorted({*held, *instruments}))
+        return await packs.find(pack_id) if pack_id else await packs.latest(instruments)
 
     async def _table(self, pack_id: str) -> PriceTable:
         async with self._reading:
@@ -152,28 +160,37 @@ class MarketLoader:
             return self._tables[pack_id]
 
 
-def value_holdings(
-    portfolio: Portfolio, instruments: tuple[Instrument, ...], pack: PricingPack, prices: dict[str, Decimal]
-) -> Holdings:
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What a request names, found."""
+
+    portfolio: Portfolio
+    instruments: tuple[Instrument, ...]
+    pack: PricingPack
+    benchmark: Benchmark | None
+
+
+def value_holdings(named: _Named, prices: dict[str, Decimal]) -> Holdings:
     """Value a portfolio.
 
     Raises:
         NotReady: Its value is not positive.
     """
+    portfolio = named.portfolio
     value = portfolio.cash + sum(
         (holding.quantity * prices[holding.instrument_id] for holding in portfolio.holdings if holding.quantity),
         Decimal(0),
     )
     if value <= 0:
         raise NotReady(f"portfolio {portfolio.id} is worth {value} {portfolio.base_currency}: weights have no meaning")
-    return Holdings(portfolio, instruments, pack, prices, value)
+    return Holdings(portfolio, named.instruments, named.pack, prices, value)
 
 
 def _columns(table: PriceTable, ids: Sequence[str], pack: PricingPack) -> tuple[np.ndarray, Floats]:
     """Days and prices of the universe; days on which none of it has a price are left out."""
     place = {name: k for k, name in enumerate(table.instrument_ids)}
     if missing := [name for name in ids if name not in place]:
-        raise NotReady(f"pricing pack {pack.id} has no prices of {_listed(missing)}")
+        raise NotReady(f"pricing pack {pack.id} has no prices of {listed(missing)}")
     closes = table.closes[:, [place[name] for name in ids]]
     days = ~np.isnan(closes).all(axis=1)
     return table.dates[days], closes[days]
@@ -188,15 +205,19 @@ def _last_prices(ids: Sequence[str], closes: Floats) -> dict[str, Decimal]:
     return last
 
 
-def _asset(instrument: Instrument, holdings: Holdings, candidates: Sequence[str]) -> Asset:
+def _plain_asset(instrument: Instrument, candidates: Sequence[str]) -> Asset:
     return Asset(
         id=instrument.id,
         sector=instrument.sector,
         asset_class=instrument.asset_class,
         market_cap=None if instrument.market_cap is None else float(instrument.market_cap),
         candidate=not candidates or instrument.id in candidates,
-        sale_tax_rate=_sale_tax_rate(instrument.id, holdings),
     )
+
+
+def _asset(instrument: Instrument, holdings: Holdings, candidates: Sequence[str]) -> Asset:
+    plain = _plain_asset(instrument, candidates)
+    return replace(plain, sale_tax_rate=_sale_tax_rate(instrument.id, holdings))
 
 
 def _sale_tax_rate(instrument_id: str, holdings: Holdings) -> float:
@@ -227,9 +248,3 @@ def _benchmark(benchmark: Benchmark, table: PriceTable, dates: np.ndarray) -> Be
         column = table.closes[:, table.instrument_ids.index(index)]
         return BenchmarkInputs(benchmark.id, closes=column[np.isin(table.dates, dates)])
     return BenchmarkInputs(benchmark.id, weights={name: float(weight) for name, weight in benchmark.weights.items()})
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

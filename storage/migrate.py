@@ -17,6 +17,7 @@ from storage.repository import as_parameters
 from storage.statements import load_statements
 
 _SQL = load_statements("migrations")
+_OLDEST_SERVER = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,14 @@ async def migrate(connection_string: str, migrations: Sequence[Migration] | None
         The names of the steps applied now; empty when there was nothing to do.
 
     Raises:
-        SchemaMismatch: A step changed after it was applied, or the database is newer than this code.
+        SchemaMismatch: A step changed after it was applied, the database is newer than this code, or the server older
+            than PostgreSQL 14.
         Unavailable: The server does not answer.
     """
     steps = load_migrations() if migrations is None else migrations
     with translated():
         async with await AsyncConnection.connect(connection_string, autocommit=True) as connection, _locked(connection):
+            _check_server(connection)
             await connection.execute(_SQL["create_table"])
             missing = _missing(steps, await _applied(connection))
             for step in missing:
@@ -88,6 +91,12 @@ async def _locked(connection: Connection) -> AsyncIterator[None]:
     finally:
         if not connection.broken:
             await connection.execute(_SQL["unlock"])
+
+
+def _check_server(connection: Connection) -> None:
+    major = connection.info.server_version // 10_000
+    if major < _OLDEST_SERVER:
+        raise SchemaMismatch(f"the server is PostgreSQL {major}; {_OLDEST_SERVER} or newer is needed")
 
 
 async def _applied(connection: Connection) -> list[AppliedMigration]:

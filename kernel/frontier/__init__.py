@@ -199,7 +199,7 @@ def _solved_point(problem: Problem, solution: Solution, risk_free: float) -> Fro
     assert solution.weights is not None
     assert solution.certificate is not None
     value, risk = float(problem.moments.mu @ solution.weights), problem.measure.of(solution.weights)
-    price = next((c.shadow_price for c in solution.constraints if c.name == TARGET_RETURN), 0.0)
+    price = next((c.shadow_price or 0.0 for c in solution.constraints if c.name == TARGET_RETURN), 0.0)
     return FrontierPoint(
         solution.weights, value, risk, _sharpe(value, risk, risk_free), price * risk, solution.certificate.gap
     )

@@ -207,7 +207,7 @@ def _reports(problem: Problem, program: Program, raw: RawSolution, w: Vector) ->
             value=m.value,
             slack=m.slack,
             binding=m.slack <= 1e-8,
-            shadow_price=scale * prices.get(m.name, 0.0) if known else 0.0,
+            shadow_price=scale * prices.get(m.name, 0.0) if known else None,
         )
         for m in measurements(problem, w)
     )

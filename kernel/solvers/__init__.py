@@ -32,15 +32,28 @@ def solve_convex(program: Program, settings: Settings) -> RawSolution:
     """Solve a convex program; the next solver is asked when one fails, and quadratic solutions are polished."""
     if (program.lower > program.upper).any():
         return RawSolution(RawStatus.INFEASIBLE, program.lower, np.zeros(len(program.b)), 0, "bounds")
-    raw: RawSolution | None = None
-    for solver in CONVEX_SOLVERS:
-        if not solver.accepts(program):
-            continue
-        raw = solver.solve(program, settings)
-        if raw.status is not RawStatus.FAILED:
-            break
-    assert raw is not None, "the conic solver accepts every convex program"
+    size = _objective_size(program)
+    scaled = replace(program, P=program.P / size, q=program.q / size)
+    raw = _first_answer(scaled, settings)
+    raw = replace(raw, z=raw.z * size)
     if raw.status is RawStatus.SOLVED and not program.has_cone(Cone.SECOND_ORDER):
         x, z = polish(program, raw.x, raw.z)
         return replace(raw, x=x, z=z)
     return raw
+
+
+def _objective_size(program: Program) -> float:
+    """By what the objective is divided, so that tolerances mean the same for daily and for annual moments."""
+    size = max(float(np.abs(program.P).max(initial=0.0)), float(np.abs(program.q).max(initial=0.0)))
+    return size if size > 0 else 1.0
+
+
+def _first_answer(program: Program, settings: Settings) -> RawSolution:
+    """The answer of the first solver that has one."""
+    accepting = [solver for solver in CONVEX_SOLVERS if solver.accepts(program)]
+    for solver in accepting[:-1]:
+        raw = solver.solve(program, settings)
+        if raw.status is not RawStatus.FAILED:
+            return raw
+    # The conic solver accepts every convex program and comes last.
+    return accepting[-1].solve(program, settings)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.errors import ProblemError
 from kernel.estimation import covariance, expected_returns, views
 from kernel.estimation.data_checks import CheckSettings, Finding, Severity, check_prices
 from kernel.problem import Moments
@@ -44,11 +43,11 @@ class Estimate:
 
 
 def estimate(inputs: MarketInputs, model: ModelSpec) -> Estimate:
-    """Estimate the moments that `model` asks for.
+    """Estimate the moments that `model` asks for, whose names were checked against the universe.
 
     Raises:
         NotReady: An asset has no complete history in the window; every one is named.
-        ProblemError: What the caller provided does not fit.
+        ProblemError: What the caller provided is no covariance, or its views contradict each other.
     """
     window = check_window(inputs, model)
     returns = inputs.closes[1:] / inputs.closes[:-1] - 1.0
@@ -88,8 +87,6 @@ def _covariance(inputs: MarketInputs, model: ModelSpec, returns: Floats) -> cova
     if risk.method == "ledoit_wolf":
         return covariance.ledoit_wolf(returns, PERIODS_PER_YEAR)
     place = {name: k for k, name in enumerate(risk.names)}
-    if missing := [name for name in inputs.ids if name not in place]:
-        raise ProblemError("risk_model.covariance.instrument_ids", f"has no {', '.join(missing[:_LISTED])}")
     assert risk.Sigma is not None
     order = [place[name] for name in inputs.ids]
     return covariance.provided(risk.Sigma[np.ix_(order, order)], max_distance=risk.max_repair_distance)
@@ -102,21 +99,13 @@ def _expected_returns(
     if spec.method == "historical_mean":
         return expected_returns.historical_mean(returns, PERIODS_PER_YEAR), None
     if spec.method == "provided":
-        return _provided("expected_returns.values", inputs, spec.values), None
+        return np.array([spec.values[name] for name in inputs.ids]), None
     market = _market_weights(inputs, spec.market_caps)
     return expected_returns.equilibrium(Sigma, market, spec.risk_aversion) + model.risk_free_rate, market
 
 
-def _provided(field: str, inputs: MarketInputs, values: Mapping[str, float]) -> Floats:
-    if missing := [name for name in inputs.ids if name not in values]:
-        raise ProblemError(field, f"has no value for {', '.join(missing[:_LISTED])}")
-    return np.array([values[name] for name in inputs.ids])
-
-
 def _market_weights(inputs: MarketInputs, overrides: Mapping[str, float]) -> Floats:
     caps = [overrides.get(asset.id, asset.market_cap) for asset in inputs.assets]
-    if missing := [asset.id for asset, cap in zip(inputs.assets, caps, strict=True) if cap is None]:
-        raise NotReady(f"no market capitalisation is known of {', '.join(missing[:_LISTED])}")
     return expected_returns.market_weights(np.array(caps, dtype=float))
 
 
@@ -149,9 +138,6 @@ def _with_views(inputs: MarketInputs, model: ModelSpec, spec: ViewsSpec, base: _
 
 
 def _view(inputs: MarketInputs, view: ViewSpec) -> views.View:
-    field = f"black_litterman.views[{view.name}].weights"
-    if unknown := [name for name in view.weights if name not in inputs.ids]:
-        raise ProblemError(field, f"names {', '.join(unknown)}, which the universe does not have")
     weights = np.array([view.weights.get(name, 0.0) for name in inputs.ids])
     return views.View(view.name, weights, view.expected_return, view.confidence, view.variance)
 

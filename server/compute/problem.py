@@ -15,7 +15,6 @@ from kernel.constraints import (
     WeightBounds,
     budget,
 )
-from kernel.errors import ProblemError
 from kernel.measures import Volatility
 from kernel.problem import (
     MaximizeRatio,
@@ -32,11 +31,7 @@ from server.specs import ConstraintSpec, OptimizationSpec, Range
 
 
 def build_problem(inputs: MarketInputs, moments: Moments, spec: OptimizationSpec) -> Problem:
-    """The kernel's problem: weights of the universe and of cash, every limit under the caller's name.
-
-    Raises:
-        ProblemError: A limit names what the universe does not have, or contradicts itself.
-    """
+    """The kernel's problem: weights of the universe and of cash, every limit under the caller's name."""
     measure = Volatility(moments)
     return Problem(
         moments=moments,
@@ -77,9 +72,6 @@ def _constraints(inputs: MarketInputs, measure: Volatility, spec: ConstraintSpec
 
 
 def _bounds(inputs: MarketInputs, spec: ConstraintSpec) -> WeightBounds:
-    for field, weights in (("min_weights", spec.min_weights), ("max_weights", spec.max_weights)):
-        if unknown := [name for name in weights if name not in inputs.ids]:
-            raise ProblemError(f"constraints.{field}", f"names {', '.join(unknown)}, which the universe does not have")
     lower = [_floor(asset, spec) for asset in inputs.assets] + [(spec.min_cash_weight, "min_cash_weight")]
     upper = [_ceiling(asset, spec) for asset in inputs.assets] + [(spec.max_cash_weight, "max_cash_weight")]
     return WeightBounds(
@@ -113,11 +105,7 @@ def _groups(
 ) -> Iterator[LinearLimit]:
     """A limit for each group that has one of its own, and the common one for all others."""
     groups = [group_of(asset) for asset in inputs.assets]
-    present = set(groups)
-    if unknown := sorted(set(limits) - present):
-        known = ", ".join(sorted(present))
-        raise ProblemError(f"constraints.{noun}_limits", f"names {', '.join(unknown)}; the universe has {known}")
-    for group in sorted(present):
+    for group in sorted(set(groups)):
         own = limits.get(group)
         if own is None and common is None:
             continue

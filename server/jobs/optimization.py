@@ -24,6 +24,7 @@ from server.errors import CallError, OutOfTime, WorkerLost
 from server.loading import MarketLoader
 from server.metrics import JOBS
 from server.settings import Settings
+from server.universe import check_universe
 from storage.change_feed import ChangeFeed
 from storage.database import Database
 from storage.errors import Conflict, NotFound, Retryable, Unavailable
@@ -106,6 +107,7 @@ class OptimizationJob:
         message = json_format.ParseDict(request.specification, optimization_pb2.CreateOptimizationRequest())
         spec = checked(read_optimization, message, self._settings)
         inputs, holdings = await self._loader.market(spec.portfolio_id, spec.model, spec.instrument_ids)
+        check_universe(inputs.assets, spec)
         answer: OptimizationAnswer = await self._pool.run(
             run_optimization, inputs, spec, timeout=spec.time_limit_seconds + _GRACE_SECONDS
         )

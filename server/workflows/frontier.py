@@ -16,6 +16,7 @@ from server.convert.optimization import read_frontier
 from server.loading import MarketLoader
 from server.settings import Settings
 from server.specs import FrontierSpec
+from server.universe import check_universe
 from storage.database import Database
 from storage.frontiers import FrontierRepository
 from storage.records import COMPLETED, FrontierRequest, FrontierResult
@@ -41,6 +42,7 @@ class FrontierWorkflow:
         spec = checked(read_frontier, message, self._settings)
         asked = spec.optimization
         inputs, _ = await self._loader.market(asked.portfolio_id, asked.model, asked.instrument_ids)
+        check_universe(inputs.assets, asked)
         answer = await self._pool.run(run_frontier, inputs, spec, timeout=seconds)
         response = write_frontier(answer, inputs, spec)
         response.frontier_id = str(uuid.uuid4())

@@ -19,6 +19,7 @@ from server.loading import MarketLoader
 from server.metrics import QUEUE
 from server.settings import Settings
 from server.specs import OptimizationSpec
+from server.universe import check_universe
 from storage.change_feed import ChangeFeed
 from storage.database import Database
 from storage.errors import Conflict
@@ -73,10 +74,12 @@ class OptimizationWorkflow:
         Raises:
             InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
             NotFound: The portfolio, or something else it names, does not exist.
+            NotReady: There is nothing to choose from, or there are no prices of it.
             Conflict: The request_id was used before for a different request.
         """
         spec = checked(read_optimization, message, self._settings)
-        pack = await self._loader.pricing_pack(spec.portfolio_id, spec.model.pricing_pack_id, spec.instrument_ids)
+        assets, pack = await self._loader.universe(spec.portfolio_id, spec.model, spec.instrument_ids)
+        check_universe(assets, spec)
         if message.validate_only:
             return Accepted(spec.portfolio_id, "validated", pack.id)
         request = _new_request(message, spec, pack.id)

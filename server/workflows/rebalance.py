@@ -23,6 +23,7 @@ from server.errors import NotReady
 from server.loading import Holdings, MarketLoader
 from server.settings import Settings
 from server.specs import CASH, ModelSpec
+from server.universe import check_universe
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Database
 from storage.errors import Conflict
@@ -61,7 +62,9 @@ class RebalanceWorkflow:
         model = replace(spec.optimization.model, pricing_pack_id=spec.pricing_pack_id)
         candidates = spec.optimization.instrument_ids if target is None else sorted(target)
         market, holdings = await self._loader.market(spec.portfolio_id, _model(model, spec), candidates)
-        if target is None and spec.target_type == "equal_weight":
+        if spec.target_type == "optimal":
+            check_universe(market.assets, spec.optimization)
+        if spec.target_type == "equal_weight":
             target = _equal_weights(holdings)
         inputs = RebalanceInputs(
             market=market,

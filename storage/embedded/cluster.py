@@ -81,6 +81,7 @@ class Cluster:
         command += ["--pwfile", str(self.directory / "password"), "--auth", "scram-sha-256", "--data-checksums"]
         user.run([*command, "--encoding", "UTF8", "--locale", "C", "--no-instructions"], self.directory)
         unfinished.rename(self.files)
+        _sync_directory(self.directory)
 
     def choose_port(self, user: ServiceUser) -> int:
         """The port of last time, or another one where that is taken."""
@@ -152,6 +153,15 @@ def _check_owner(directory: Path, user: ServiceUser) -> None:
     if not user.switch or any(directory.iterdir()):
         raise ServerNotStarted(f"the data directory {directory} does not belong to user {user.uid}")
     user.own(directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes a rename outlive a loss of power: the next start would take the old name for something unfinished."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _free_port(wanted: int) -> int:

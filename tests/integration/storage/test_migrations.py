@@ -87,6 +87,12 @@ async def test_a_newer_database_is_refused(empty_database: str):
         await migrate(empty_database, MIGRATIONS[:-1])
 
 
+async def test_an_old_server_is_refused(empty_database: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("storage.migrate._OLDEST_SERVER", 99)
+    with pytest.raises(SchemaMismatch, match="99 or newer is needed"):
+        await migrate(empty_database)
+
+
 async def test_a_failed_step_leaves_nothing(empty_database: str):
     broken = replace(MIGRATIONS[1], statements=b"CREATE TABLE half (id INTEGER); SELECT 1 / 0")
     with pytest.raises(Exception, match="division by zero"):

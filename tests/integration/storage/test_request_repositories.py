@@ -194,6 +194,29 @@ async def test_cancel_returns_the_status_before(filled: Database):
             await repository.cancel("none")
 
 
+async def test_cancel_and_complete_agree_on_who_came_first(filled: Database):
+    async def complete(identifier: str) -> bool:
+        async with filled.transaction() as connection:
+            result = optimization_result(identifier)
+            return await OptimizationRepository(connection).complete(identifier, "completed", result, None)
+
+    async def cancel(identifier: str) -> str:
+        async with filled.transaction() as connection:
+            return await OptimizationRepository(connection).cancel(identifier)
+
+    for _ in range(10):
+        request = optimization()
+        async with filled.transaction() as connection:
+            await OptimizationRepository(connection).create(request)
+        completed, status_before = await asyncio.gather(complete(request.id), cancel(request.id))
+        async with filled.transaction() as connection:
+            stored = await OptimizationRepository(connection).find(request.id)
+        if completed:
+            assert (status_before, stored.request.status) == ("completed", "completed")
+        else:
+            assert (status_before, stored.request.status, stored.result) == ("pending", "cancelled", None)
+
+
 async def test_job_and_prices_are_noted(filled: Database):
     request = optimization()
     async with filled.transaction() as connection:
