@@ -8,12 +8,12 @@ filter (Chinneck 2008, chapter 6) then makes irreducible. The budget and definit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
-from kernel.canonical import Cone, Program, ProgramBuilder, RowBlock, Vector, widen
+from kernel.canonical import Cone, Mask, Program, ProgramBuilder, RowBlock, Vector, widen
 from kernel.problem import Problem, Settings
 from kernel.solution import Explanation, Relaxation
 from kernel.solvers import RawStatus, solve, solve_convex
@@ -25,29 +25,27 @@ _NOTHING = 1e-9
 def explain(problem: Problem, settings: Settings) -> Explanation | None:
     """The conflict and the least relaxation; None when the limits can be shown to hold together."""
     feasibility = _feasibility_program(problem)
-    program = _bounds_as_rows(feasibility)
+    program = _split_equalities(_bounds_as_rows(feasibility))
     names = _soft_names(program)
     elastic = _solve_elastic(program, names, settings)
     if elastic is None:
         return None
-    changes, multipliers = elastic
-    if changes.sum() <= _NOTHING:
+    if elastic.total <= _NOTHING:
         return _integer_conflict(feasibility, settings)
-    suspects = [name for name, multiplier in zip(names, multipliers, strict=True) if multiplier > _NOTHING]
+    suspects = [name for name, multiplier in zip(names, elastic.multipliers, strict=True) if multiplier > _NOTHING]
     conflicting = _irreducible(program, suspects, settings)
-    needed = {name: float(change) for name, change in zip(names, changes, strict=True) if change > _NOTHING}
-    relaxations = tuple(_relaxations(problem, needed))
+    needed = {name: float(change) for name, change in zip(names, elastic.changes, strict=True) if change > _NOTHING}
+    relaxations = tuple(_relaxations(problem, needed, elastic.w[: problem.moments.n]))
     return Explanation(conflicting, relaxations, _sentence(conflicting, relaxations))
 
 
-def _relaxations(problem: Problem, changes: Mapping[str, float]) -> Iterator[Relaxation]:
-    """The changes in the caller's terms; an upper limit rises, a lower one falls."""
-    nowhere = np.zeros(problem.moments.n)
-    limits = {m.name: m for constraint in problem.constraints for m in constraint.measure(nowhere)}
+def _relaxations(problem: Problem, changes: Mapping[str, float], w: Vector) -> Iterator[Relaxation]:
+    """The changes in the caller's terms: an upper limit rises, a lower one falls, an equality moves to where w is."""
+    limits = {m.name: m for constraint in problem.constraints for m in constraint.measure(w)}
     for name, change in changes.items():
         limit = limits[name]
-        direction = -1.0 if limit.sense == ">=" else 1.0
-        yield Relaxation(name, limit.unit, limit.limit, limit.limit + direction * change)
+        falls = limit.sense == ">=" or (limit.sense == "=" and limit.value < limit.limit)
+        yield Relaxation(name, limit.unit, limit.limit, limit.limit + (-change if falls else change))
 
 
 def _feasibility_program(problem: Problem) -> Program:
@@ -71,12 +69,54 @@ def _bounds_as_rows(program: Program) -> Program:
     return replace(program, A=sp.csr_array(A), b=b, lower=wide_lower, upper=wide_upper, blocks=(*program.blocks, block))
 
 
+def _split_equalities(program: Program) -> Program:
+    """The program with every named equality written as two inequalities, so that each side can give way."""
+    soft = np.zeros(len(program.b), dtype=bool)
+    names: list[str] = []
+    for block in program.blocks:
+        if block.cone is Cone.ZERO and not set(block.names) <= _HARD:
+            soft[block.rows] = True
+            names += block.names
+    if not names:
+        return program
+    A = sp.vstack([program.A, program.A[soft], -program.A[soft]], format="csr")
+    kept = tuple(b for b in program.blocks if not soft[b.start])
+    start, count = len(program.b), len(names)
+    below = RowBlock(tuple(names), Cone.NONNEGATIVE, start, start + count)
+    above = RowBlock(tuple(names), Cone.NONNEGATIVE, start + count, start + 2 * count)
+    split = replace(program, A=sp.csr_array(A), b=np.concatenate([program.b, program.b[soft], -program.b[soft]]))
+    return _without_rows(replace(split, blocks=(*kept, below, above)), soft)
+
+
+def _without_rows(program: Program, dropped: Mask) -> Program:
+    """The program without the rows of blocks that it no longer lists."""
+    dropped = np.append(dropped, np.zeros(len(program.b) - len(dropped), dtype=bool))
+    place = np.cumsum(~dropped) - 1
+    blocks = tuple(
+        replace(block, start=int(place[block.start]), stop=int(place[block.stop - 1]) + 1) for block in program.blocks
+    )
+    return replace(program, A=sp.csr_array(program.A[~dropped]), b=program.b[~dropped], blocks=blocks)
+
+
 def _soft_names(program: Program) -> list[str]:
     return sorted({name for block in program.blocks for name in block.names} - _HARD)
 
 
-def _solve_elastic(program: Program, names: list[str], settings: Settings) -> tuple[Vector, Vector] | None:
-    """Least total change, and the multiplier of each name, with the named limits elastic and all others as they are."""
+@dataclass(frozen=True, slots=True)
+class _Elastic:
+    """Least total change of the named limits: the change and multiplier of each, and where it leads."""
+
+    changes: Vector
+    multipliers: Vector
+    w: Vector
+
+    @property
+    def total(self) -> float:
+        return float(self.changes.sum())
+
+
+def _solve_elastic(program: Program, names: list[str], settings: Settings) -> _Elastic | None:
+    """Solve with the named limits elastic and all others as they are."""
     size, count = program.size, len(names)
     column = {name: size + k for k, name in enumerate(names)}
     rows, columns, owners = _elastic_places(program, column)
@@ -95,7 +135,7 @@ def _solve_elastic(program: Program, names: list[str], settings: Settings) -> tu
         return None
     multipliers = np.zeros(count)
     np.add.at(multipliers, owners, np.abs(raw.z[rows]))
-    return np.maximum(raw.x[size:], 0.0), multipliers
+    return _Elastic(np.maximum(raw.x[size:], 0.0), multipliers, raw.x)
 
 
 def _elastic_places(program: Program, column: dict[str, int]) -> tuple[list[int], list[int], list[int]]:
@@ -130,7 +170,7 @@ def _conflicts(program: Program, names: list[str], settings: Settings) -> bool:
         dropped[heads] = [name not in wanted for name in block.names]
     loose = replace(program, b=np.where(dropped & ~program.mask(Cone.ZERO), 1e6, program.b))
     elastic = _solve_elastic(loose, names, settings)
-    return elastic is not None and float(elastic[0].sum()) > _NOTHING
+    return elastic is not None and elastic.total > _NOTHING
 
 
 def _integer_conflict(program: Program, settings: Settings) -> Explanation | None:

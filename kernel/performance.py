@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernel.errors import ProblemError
+from kernel.problem import Moments
 
 FloatArray = NDArray[np.float64]
 
@@ -20,19 +21,6 @@ FloatArray = NDArray[np.float64]
 _VANISHING_DEVIATION = 1e-12
 # Lifts products such as 0.57 * 100 = 56.99999999999999 back to the integer they stand for.
 _COUNT_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """The annual moments the report is measured with.
-
-    Attributes:
-        mu: (n,) expected returns per year.
-        Sigma: (n, n) covariance per year, symmetric PSD.
-    """
-
-    mu: FloatArray
-    Sigma: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +297,8 @@ def _check_inputs(w: FloatArray, moments: Moments, history: FloatArray, benchmar
     if periods < 2:
         raise ProblemError("history", f"needs at least 2 periods, has {periods}")
     _check_array("weights", w, (n,))
-    _check_array("moments.mu", moments.mu, (n,))
-    _check_array("moments.Sigma", moments.Sigma, (n, n))
+    if moments.n != n:
+        raise ProblemError("moments", f"are of {moments.n} assets, the weights of {n}")
     _check_array("history", history, (periods, n))
     if benchmark is not None and benchmark.returns is not None:
         _check_array("benchmark.returns", benchmark.returns, (periods,))

@@ -70,7 +70,7 @@ def measure_weights(
     """The performance report of weights with cash last."""
     return performance.measure(
         w,
-        performance.Moments(estimated.moments.mu, estimated.moments.Sigma),
+        estimated.moments,
         estimated.R,
         _benchmark(inputs),
         performance.PerformanceSettings(

@@ -57,7 +57,9 @@ def test_scaling_the_covariance(objective, factor, limits):
         scaled, expected_factor = replace(scaled, objective=MinimizeRisk(1.0 / factor)), 1.0
     plain, other = optimize(posed.problem(), SETTINGS), optimize(scaled.problem(), SETTINGS)
     assert other.certificate is not None, other.message
-    assert other.certificate.objective == pytest.approx(expected_factor * plain.certificate.objective, rel=2e-7)
+    # Tiny risks leave a conic solver less room: it may say so, and is then held to the gap that it states.
+    allowed = 2e-7 + plain.certificate.gap + other.certificate.gap
+    assert other.certificate.objective == pytest.approx(expected_factor * plain.certificate.objective, rel=allowed)
 
 
 @pytest.mark.parametrize("limits", LIMITS)

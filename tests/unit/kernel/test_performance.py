@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from kernel.errors import ProblemError
 from kernel.performance import (
     Benchmark,
-    Moments,
     PerformanceSettings,
     conditional_value_at_risk,
     downside_deviation,
@@ -21,8 +20,14 @@ from kernel.performance import (
     risk_contributions,
     value_at_risk,
 )
+from kernel.problem import Moments
 
-MOMENTS = Moments(np.array([0.08, 0.12]), np.array([[0.04, 0.01], [0.01, 0.09]]))
+
+def moments_of(mu, Sigma):
+    return Moments(tuple(f"asset {k}" for k in range(len(mu))), mu, (Sigma + Sigma.T) / 2)
+
+
+MOMENTS = moments_of(np.array([0.08, 0.12]), np.array([[0.04, 0.01], [0.01, 0.09]]))
 HISTORY = np.array([[0.01, -0.02], [-0.03, 0.01], [0.02, 0.02], [0.00, -0.01]])
 HALVES = np.array([0.5, 0.5])
 
@@ -31,7 +36,7 @@ def random_problem(seed, n=12, periods=250):
     rng = np.random.default_rng(seed)
     R = 0.01 * rng.standard_normal((periods, n)) + 0.0004
     w = rng.dirichlet(np.ones(n))
-    return R, w, Moments(252 * R.mean(axis=0), 252 * np.cov(R, rowvar=False))
+    return R, w, moments_of(252 * R.mean(axis=0), 252 * np.cov(R, rowvar=False))
 
 
 def test_return_volatility_and_sharpe_have_their_closed_forms():
@@ -122,7 +127,7 @@ def test_benchmark_returns_compare_ex_post():
 
 
 def test_undefined_ratios_are_none():
-    riskless = Moments(np.array([0.02]), np.zeros((1, 1)))
+    riskless = moments_of(np.array([0.02]), np.zeros((1, 1)))
     report = measure(np.ones(1), riskless, np.full((5, 1), 0.0001), Benchmark(weights=np.ones(1)))
     assert (report.sharpe_ratio, report.sortino_ratio, report.information_ratio) == (None, None, None)
     assert report.tracking_error == 0.0
@@ -140,7 +145,7 @@ def test_the_order_of_assets_does_not_matter():
     R, w, moments = random_problem(7)
     order = np.random.default_rng(0).permutation(w.size)
     straight = measure(w, moments, R)
-    shuffled = measure(w[order], Moments(moments.mu[order], moments.Sigma[np.ix_(order, order)]), R[:, order])
+    shuffled = measure(w[order], moments_of(moments.mu[order], moments.Sigma[np.ix_(order, order)]), R[:, order])
     np.testing.assert_allclose(shuffled.risk_contributions, straight.risk_contributions[order], rtol=1e-12)
     assert shuffled.sortino_ratio == pytest.approx(straight.sortino_ratio, rel=1e-10)
 
@@ -148,8 +153,8 @@ def test_the_order_of_assets_does_not_matter():
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
-        ({"weights": np.ones(3)}, "moments.mu"),
-        ({"moments": Moments(MOMENTS.mu, np.eye(3))}, "moments.Sigma"),
+        ({"weights": np.ones(3)}, "moments"),
+        ({"moments": moments_of(np.zeros(3), np.eye(3))}, "moments"),
         ({"history": np.ones((4, 3))}, "history"),
         ({"history": np.ones((1, 2))}, "history"),
         ({"history": np.full((4, 2), np.nan)}, "history"),

@@ -27,6 +27,7 @@ from tests.unit.kernel.zoo import (
     Limits,
     asset_names,
     bounds_of,
+    case,
     factor_moments,
     long_only,
     universe,
@@ -149,6 +150,20 @@ class TestRiskless:
             solution = optimize(replace(problem, constraints=(*problem.constraints, *extra)), SETTINGS)
             assert solution.status in (Status.OPTIMAL, Status.OPTIMAL_TO_TOLERANCE), solution.message
             np.testing.assert_allclose(solution.weights, [0, 0, 1], atol=1e-6)
+
+
+    @pytest.mark.parametrize("limits", ["sectors", "target volatility", "all"])
+    @pytest.mark.parametrize("objective", ["return", "utility"])
+    def test_an_objective_that_happens_to_be_zero(self, objective, limits):
+        """The same portfolio as ever, with means shifted so that its worth is nothing: no reason to fail."""
+        posed = case("factor 30", objective, limits)
+        moments = posed.universe.moments
+        worth = optimize(posed.problem(), SETTINGS).certificate.objective
+        shifted = Moments(moments.names, moments.mu - worth, moments.Sigma.copy())
+        problem = replace(posed, universe=replace(posed.universe, moments=shifted)).problem()
+        solution = optimize(problem, SETTINGS)
+        assert solution.status in (Status.OPTIMAL, Status.OPTIMAL_TO_TOLERANCE), solution.message
+        assert solution.certificate.objective == pytest.approx(0.0, abs=1e-8)
 
 
 class TestIllPosed:
