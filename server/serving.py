@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
 from server.application import Application, open_application
 from server.grpc_server import GrpcServer
-from server.metrics import serve_metrics
+from server.metrics import QUEUE, serve_metrics
 from server.settings import Settings
+from storage.errors import StorageError
+from storage.optimizations import OptimizationRepository
 
 _log = structlog.get_logger()
+_OBSERVE_SECONDS = 2.0
 _EXAMPLE = (
     'grpcurl -plaintext -d \'{"portfolio_id": "sample-growth", "points": 5}\' \\\n'
     "    %s portfolio_optimization.v1.PortfolioOptimizationService/GenerateEfficientFrontier"
@@ -32,6 +35,8 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         await server.start()
         stack.push_async_callback(server.stop, settings.drain_seconds)
         serve_metrics(settings.metrics_address)
+        observer = asyncio.create_task(_observe_queue(application))
+        stack.callback(observer.cancel)
         await application.pool.warm(settings.workers)
         _announce(settings, with_worker=with_worker)
         await stopping.wait()
@@ -54,6 +59,15 @@ async def _start_worker(stack: AsyncExitStack, application: Application) -> None
     worker = application.worker()
     worker.start()
     stack.push_async_callback(worker.stop, application.settings.drain_seconds)
+
+
+async def _observe_queue(application: Application) -> None:
+    """Keep the metric of the queue's length fresh."""
+    while True:
+        with suppress(StorageError):
+            async with application.database.transaction() as connection:
+                QUEUE.set((await OptimizationRepository(connection).queue_estimate()).open_requests)
+        await asyncio.sleep(_OBSERVE_SECONDS)
 
 
 def _on_signal() -> asyncio.Event:

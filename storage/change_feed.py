@@ -17,6 +17,8 @@ from storage.statements import load_statements
 
 OPTIMIZATION_CHANGED = "optimization_changed"
 EVENT_APPENDED = "event_appended"
+# Subscribes to the changes of all rows or portfolios; none has this id.
+EVERY = ""
 
 _SQL = load_statements("change_feed")
 _FIRST_PAUSE_SECONDS = 0.05
@@ -94,7 +96,11 @@ class ChangeFeed:
 
     @asynccontextmanager
     async def subscribe(self, identifier: str) -> AsyncIterator[Subscription]:
-        """Remembers, while the block lasts, every change of the row or portfolio of this id that is committed in it."""
+        """Remembers, while the block lasts, every change of the row or portfolio of this id that is committed in it.
+
+        Args:
+            identifier: The row or portfolio, or EVERY.
+        """
         subscription = Subscription()
         self._subscriptions.setdefault(identifier, set()).add(subscription)
         try:
@@ -124,5 +130,5 @@ class ChangeFeed:
 
     def _wake(self, identifiers: list[str]) -> None:
         for identifier in identifiers:
-            for subscription in self._subscriptions.get(identifier, ()):
+            for subscription in (*self._subscriptions.get(identifier, ()), *self._subscriptions.get(EVERY, ())):
                 subscription.wake()

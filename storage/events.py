@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from storage.records import Event
 from storage.repository import Repository, as_parameters
 from storage.statements import load_statements
@@ -25,8 +27,22 @@ class EventRepository(Repository):
         """
         return (await self._records(Event, self._sql["append"], as_parameters(event)))[0]
 
-    async def after(self, sequence: int, limit: int, portfolio_id: str | None = None) -> tuple[Event, ...]:
-        """At most ``limit`` events behind the number ``sequence``, of one portfolio or of all, in order."""
-        parameters = {"after": sequence, "limit": limit, "portfolio_id": portfolio_id}
+    async def after(
+        self, sequence: int, limit: int, portfolio_id: str | None = None, types: Sequence[str] = ()
+    ) -> tuple[Event, ...]:
+        """At most ``limit`` events behind the number ``sequence``, in order.
+
+        Args:
+            sequence: The place to begin behind.
+            limit: Largest number of events.
+            portfolio_id: Only events of this portfolio; None means all.
+            types: Only events of these types; none means all.
+        """
+        parameters = {"after": sequence, "limit": limit, "portfolio_id": portfolio_id, "types": list(types) or None}
         statement = self._sql["after" if portfolio_id is None else "after_in_portfolio"]
         return await self._records(Event, statement, parameters)
+
+    async def last_sequence(self) -> int:
+        """The number of the newest event, 0 when there is none. No event up to it becomes visible later."""
+        number: int = (await self._scalars(self._sql["last_sequence"], {}))[0]
+        return number

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from storage.column_codec import encode_rows
 from storage.column_repository import EVERYTHING, ColumnRepository, Window
 from storage.errors import Conflict, NotFound
-from storage.records import FactorSet, FactorTable
+from storage.records import Cursor, FactorSet, FactorTable
+from storage.repository import page_parameters
 from storage.statements import load_statements
 
 
@@ -45,6 +46,7 @@ class FactorRepository(ColumnRepository):
             "as_of": table.dates[-1].item(),
             "factors": list(table.factors),
             "observations": table.observations,
+            "days": len(table.dates),
         }
         return next(iter(await self._scalars(self._sql["insert"], parameters)), None)
 
@@ -73,6 +75,14 @@ class FactorRepository(ColumnRepository):
     async def page(self, limit: int, after: str = "") -> tuple[FactorSet, ...]:
         """At most ``limit`` sets in the order of their ids, beginning behind the id ``after``."""
         return await self._sets("page", limit=limit, after=after)
+
+    async def newest(self, limit: int, before: Cursor | None = None) -> tuple[FactorSet, ...]:
+        """At most ``limit`` sets, newest first, beginning behind the place ``before``."""
+        return await self._sets("newest", **page_parameters(limit, before))
+
+    async def is_new(self, identifier: str) -> bool:
+        """Whether the present transaction is the one that has stored the set."""
+        return (await self._scalars(self._sql["is_new"], {"id": identifier}))[0] is True
 
     async def read(
         self, identifier: str, factors: Sequence[str] | None = None, window: Window = EVERYTHING

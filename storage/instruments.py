@@ -34,9 +34,19 @@ class InstrumentRepository(Repository):
             raise NotFound("instrument", *missing)
         return tuple(found[identifier] for identifier in ids)
 
-    async def page(self, limit: int, after: str = "") -> tuple[Instrument, ...]:
-        """At most ``limit`` instruments in the order of their ids, beginning behind the id ``after``."""
-        return await self._records(Instrument, self._sql["page"], {"limit": limit, "after": after})
+    async def page(
+        self, limit: int, after: str = "", *, asset_class: str | None = None, sector: str | None = None
+    ) -> tuple[Instrument, ...]:
+        """At most ``limit`` instruments in the order of their ids, beginning behind the id ``after``.
+
+        Args:
+            limit: Size of the page.
+            after: The last id of the page before.
+            asset_class: Only those of this class; None means all.
+            sector: Only those of this sector; None means all.
+        """
+        parameters = {"limit": limit, "after": after, "asset_class": asset_class, "sector": sector}
+        return await self._records(Instrument, self._sql["page"], parameters)
 
     async def missing(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Those of the ids that no instrument has, in the order given."""

@@ -15,7 +15,8 @@ from storage.records import (
     QueueEstimate,
     Stored,
 )
-from storage.request_repository import RequestRepository, page_parameters
+from storage.repository import page_parameters
+from storage.request_repository import RequestRepository
 from storage.statements import load_statements
 
 

@@ -38,6 +38,10 @@ class PortfolioRepository(Repository):
         await self._run(self._sql["insert_holdings"], holdings)
         await self._run(self._sql["insert_lots"], {"id": portfolio.id, **_lot_columns(portfolio.lots)})
 
+    async def lock(self, identifier: str) -> bool:
+        """Keeps others from changing the portfolio until the transaction ends, and returns whether it exists."""
+        return bool(await self._scalars(self._sql["lock"], {"id": identifier}))
+
     async def find(self, identifier: str) -> Portfolio:
         """The portfolio; holdings in the order of their instruments, lots in the order of their ids.
 

@@ -8,7 +8,8 @@ from storage.column_codec import encode_rows
 from storage.column_repository import EVERYTHING, ColumnRepository, Window
 from storage.errors import Conflict, NotFound
 from storage.instruments import InstrumentRepository
-from storage.records import PriceTable, PricingPack
+from storage.records import Cursor, PriceTable, PricingPack
+from storage.repository import page_parameters
 from storage.statements import load_statements
 
 
@@ -50,6 +51,7 @@ class PricingPackRepository(ColumnRepository):
             "as_of": table.dates[-1].item(),
             "instrument_ids": list(table.instrument_ids),
             "observations": table.observations,
+            "days": len(table.dates),
         }
         return next(iter(await self._scalars(self._sql["insert"], parameters)), None)
 
@@ -78,6 +80,27 @@ class PricingPackRepository(ColumnRepository):
     async def page(self, limit: int, after: str = "") -> tuple[PricingPack, ...]:
         """At most ``limit`` packs in the order of their ids, beginning behind the id ``after``."""
         return await self._packs("page", limit=limit, after=after)
+
+    async def newest(
+        self, limit: int, before: Cursor | None = None, instrument_id: str | None = None
+    ) -> tuple[PricingPack, ...]:
+        """At most ``limit`` packs, newest first, beginning behind the place ``before``.
+
+        Args:
+            limit: Size of the page.
+            before: The last place of the page before.
+            instrument_id: Only those with prices of this instrument; None means all.
+        """
+        return await self._packs("newest", instrument_id=instrument_id, **page_parameters(limit, before))
+
+    async def is_new(self, identifier: str) -> bool:
+        """Whether the present transaction is the one that has stored the pack."""
+        return (await self._scalars(self._sql["is_new"], {"id": identifier}))[0] is True
+
+    async def last_closes(self, identifier: str, instrument_ids: Sequence[str]) -> dict[str, float]:
+        """The last price of each of the instruments that the pack has prices of."""
+        rows = await self._rows(self._sql["last_closes"], {"id": identifier, "names": list(instrument_ids)})
+        return {row["name"]: row["close"] for row in rows}
 
     async def read(
         self, identifier: str, instrument_ids: Sequence[str] | None = None, window: Window = EVERYTHING

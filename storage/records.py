@@ -127,7 +127,13 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricingPack:
-    """What is known of an immutable set of prices without reading them. ``as_of`` is its last day."""
+    """What is known of an immutable set of prices without reading them.
+
+    Attributes:
+        as_of: Its last day.
+        observations: How many prices there are.
+        days: On how many days there are any.
+    """
 
     id: str
     source: str
@@ -135,12 +141,19 @@ class PricingPack:
     as_of: date
     instrument_ids: tuple[str, ...]
     observations: int
+    days: int
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorSet:
-    """What is known of an immutable set of factor returns without reading them."""
+    """What is known of an immutable set of factor returns without reading them.
+
+    Attributes:
+        as_of: Its last day.
+        observations: How many returns there are.
+        days: On how many days there are any.
+    """
 
     id: str
     source: str
@@ -148,6 +161,7 @@ class FactorSet:
     as_of: date
     factors: tuple[str, ...]
     observations: int
+    days: int
     created_at: datetime
 
 

@@ -10,6 +10,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from storage.database import Connection
+from storage.records import Cursor
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,6 +27,12 @@ def as_parameters(record: DataclassInstance) -> dict[str, Any]:
 def from_row(record_type: type[RowT], row: Mapping[str, Any]) -> RowT:
     """The record whose fields stand in the row, perhaps among other columns."""
     return record_type(**{field.name: row[field.name] for field in fields(record_type)})  # type: ignore[arg-type]
+
+
+def page_parameters(limit: int, before: Cursor | None) -> dict[str, Any]:
+    """The parameters of a list that is ordered by creation, newest first, beginning behind ``before``."""
+    moment, identifier = (None, None) if before is None else (before.created_at, before.id)
+    return {"limit": limit, "before_moment": moment, "before_id": identifier}
 
 
 class Repository:

@@ -8,14 +8,8 @@ from typing import Any, ClassVar, Generic
 from storage.errors import NotFound
 from storage.events import EventRepository
 from storage.records import TERMINAL_STATUSES, Cursor, Event, RequestT, ResultT, Stored
-from storage.repository import Repository, as_parameters, from_row
+from storage.repository import Repository, as_parameters, from_row, page_parameters
 from storage.statements import Statements
-
-
-def page_parameters(limit: int, before: Cursor | None) -> dict[str, Any]:
-    """The parameters of a list that is ordered by creation, newest first, beginning behind ``before``."""
-    moment, identifier = (None, None) if before is None else (before.created_at, before.id)
-    return {"limit": limit, "before_moment": moment, "before_id": identifier}
 
 
 class RequestRepository(Repository, Generic[RequestT, ResultT]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -20,7 +19,7 @@ from server.convert.faults import checked
 from server.convert.optimization import read_optimization
 from server.convert.solution import request_status
 from server.convert.stored import to_result
-from server.errors import CallError, OutOfTime, WorkerLost
+from server.errors import Busy, CallError, OutOfTime, WorkerLost
 from server.loading import MarketLoader
 from server.metrics import JOBS
 from server.settings import Settings
@@ -55,7 +54,7 @@ class OptimizationJob:
             attempt: 0 at first; counts how often a solver process died over it.
 
         Raises:
-            WorkerLost, Unavailable, Retryable: The queue is to try again.
+            WorkerLost, Busy, Unavailable, Retryable: The queue is to try again.
         """
         async with self._database.transaction() as connection:
             repository = OptimizationRepository(connection)
@@ -67,18 +66,20 @@ class OptimizationJob:
     async def _solve_unless_cancelled(self, request: OptimizationRequest, attempt: int) -> None:
         """Solve, and stop the solver when the row is cancelled meanwhile."""
         solving = asyncio.create_task(self._solve(request, attempt))
-        async with self._changes.subscribe(request.id) as change:
-            while not solving.done():
-                look = asyncio.create_task(change.wait(_LOOK_SECONDS))
-                await asyncio.wait({solving, look}, return_when=asyncio.FIRST_COMPLETED)
-                look.cancel()
-                if not solving.done() and await self._was_cancelled(request.id):
-                    solving.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await solving
-                    JOBS.labels(CANCELLED).inc()
-                    return
-        await solving
+        try:
+            async with self._changes.subscribe(request.id) as change:
+                while not solving.done():
+                    look = asyncio.create_task(change.wait(_LOOK_SECONDS))
+                    await asyncio.wait({solving, look}, return_when=asyncio.FIRST_COMPLETED)
+                    look.cancel()
+                    if not solving.done() and await self._was_cancelled(request.id):
+                        JOBS.labels(CANCELLED).inc()
+                        return
+            await solving
+        finally:
+            # Also when the worker is stopped: what is cancelled here kills its solver process.
+            solving.cancel()
+            await asyncio.wait({solving})
 
     async def _was_cancelled(self, optimization_id: str) -> bool:
         async with self._database.transaction() as connection:
@@ -90,14 +91,14 @@ class OptimizationJob:
         except WorkerLost:
             if attempt < _ATTEMPTS - 1:
                 raise
-            ended = _failed(request, f"the solver process died {_ATTEMPTS} times over this optimization")
+            ended = _failed(request, f"the solver process died over this optimization, also in attempt {attempt + 1}")
         except OutOfTime as error:
             ended = _failed(request, str(error), "OUTCOME_STATUS_LIMIT_REACHED")
+        except (Busy, Retryable, Unavailable):
+            raise
         except (CallError, ProblemError, NotFound, Conflict) as error:
             # Found only now, by the data: the caller is told what is wrong, and no more is tried.
             ended = _failed(request, str(error))
-        except (Retryable, Unavailable):
-            raise
         except Exception:
             _log.exception("optimization failed", optimization_id=request.id)
             ended = _failed(request, f"internal error; quote optimization id {request.id}")

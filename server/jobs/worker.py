@@ -17,7 +17,8 @@ _log = structlog.get_logger()
 _POLL_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 1.0
 _SILENT_SECONDS = 5.0
-_RETRY = RetryStrategy(max_attempts=100, wait=1)
+# Whatever interrupts a job, a shutdown too, it is tried again: what was accepted is answered.
+_RETRY = RetryStrategy(wait=1)
 _PAUSE_SECONDS = 0.5
 
 

@@ -16,7 +16,6 @@ from server.convert.optimization import read_optimization
 from server.errors import Fault, InvalidRequest, OutOfTime
 from server.jobs.queue import JobQueue
 from server.loading import MarketLoader
-from server.metrics import QUEUE
 from server.settings import Settings
 from server.specs import OptimizationSpec
 from server.universe import check_universe
@@ -91,7 +90,6 @@ class OptimizationWorkflow:
             else:
                 _check_same(stored, request)
             estimate = await repository.queue_estimate()
-        QUEUE.set(estimate.open_requests)
         rounds = estimate.open_requests / self._settings.workers
         wait = timedelta(seconds=max(1.0, rounds) * (estimate.mean_solve_seconds + _OVERHEAD_SECONDS))
         expected = utc_now() + wait if stored.status in OPEN_STATUSES else None

@@ -5,10 +5,14 @@ RETURNING sequence, id, portfolio_id, type, payload, created_at;
 
 -- name: after
 SELECT sequence, id, portfolio_id, type, payload, created_at FROM events
-WHERE sequence > %(after)s
+WHERE sequence > %(after)s AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s))
 ORDER BY sequence LIMIT %(limit)s;
 
 -- name: after_in_portfolio
 SELECT sequence, id, portfolio_id, type, payload, created_at FROM events
 WHERE portfolio_id = %(portfolio_id)s AND sequence > %(after)s
+    AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s))
 ORDER BY sequence LIMIT %(limit)s;
+
+-- name: last_sequence
+SELECT COALESCE(MAX(sequence), 0) FROM events;

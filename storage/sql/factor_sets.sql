@@ -1,6 +1,6 @@
 -- name: insert
-INSERT INTO factor_sets (id, source, first_date, as_of, factors, observations)
-VALUES (%(id)s, %(source)s, %(first_date)s, %(as_of)s, %(factors)s, %(observations)s)
+INSERT INTO factor_sets (id, source, first_date, as_of, factors, observations, days)
+VALUES (%(id)s, %(source)s, %(first_date)s, %(as_of)s, %(factors)s, %(observations)s, %(days)s)
 ON CONFLICT (id) DO NOTHING
 RETURNING number;
 
@@ -8,16 +8,27 @@ RETURNING number;
 COPY factor_returns (set_number, factor_number, day, simple_return) FROM STDIN (FORMAT BINARY);
 
 -- name: find
-SELECT id, source, first_date, as_of, factors, observations, created_at FROM factor_sets WHERE id = %(id)s;
+SELECT id, source, first_date, as_of, factors, observations, days, created_at FROM factor_sets WHERE id = %(id)s;
 
 -- name: latest
-SELECT id, source, first_date, as_of, factors, observations, created_at FROM factor_sets
+SELECT id, source, first_date, as_of, factors, observations, days, created_at FROM factor_sets
 WHERE factors @> %(factors)s::text[]
 ORDER BY as_of DESC, created_at DESC, number DESC LIMIT 1;
 
 -- name: page
-SELECT id, source, first_date, as_of, factors, observations, created_at FROM factor_sets
+SELECT id, source, first_date, as_of, factors, observations, days, created_at FROM factor_sets
 WHERE id > %(after)s ORDER BY id LIMIT %(limit)s;
+
+-- name: newest
+SELECT id, source, first_date, as_of, factors, observations, days, created_at FROM factor_sets
+WHERE (
+    %(before_moment)s::timestamptz IS NULL
+    OR (created_at, id) < (%(before_moment)s::timestamptz, %(before_id)s)
+)
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s;
+
+-- name: is_new
+SELECT filled_by = pg_current_xact_id() FROM factor_sets WHERE id = %(id)s;
 
 -- name: read
 -- Days and returns of a factor come as the bytes of two big-endian arrays, each read along the primary key.

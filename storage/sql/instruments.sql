@@ -20,7 +20,11 @@ FROM instruments WHERE id = ANY(%(ids)s);
 -- name: page
 SELECT id, name, asset_class, sector, country, currency, lot_size, quality_score, average_daily_volume, market_cap,
     status, source
-FROM instruments WHERE id > %(after)s ORDER BY id LIMIT %(limit)s;
+FROM instruments
+WHERE id > %(after)s
+    AND (%(asset_class)s::text IS NULL OR asset_class = %(asset_class)s)
+    AND (%(sector)s::text IS NULL OR sector = %(sector)s)
+ORDER BY id LIMIT %(limit)s;
 
 -- name: missing
 SELECT wanted.id FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS wanted(id, place)

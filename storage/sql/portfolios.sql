@@ -12,6 +12,9 @@ ON CONFLICT (id) DO UPDATE SET
     long_term_tax_rate = EXCLUDED.long_term_tax_rate, lot_method = EXCLUDED.lot_method, account = EXCLUDED.account,
     preferences = EXCLUDED.preferences, updated_at = EXCLUDED.updated_at;
 
+-- name: lock
+SELECT id FROM portfolios WHERE id = %(id)s FOR UPDATE;
+
 -- name: delete_lots
 DELETE FROM tax_lots WHERE portfolio_id = %(id)s;
 

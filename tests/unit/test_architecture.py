@@ -108,25 +108,25 @@ def share(values: list[int], limit: int) -> float:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_arrows_point_downwards(layer):
+def test_arrows_point_downwards(layer: str) -> None:
     breaches = [f"{place} imports {root}" for place, root in roots(layer) if root in FORBIDDEN[layer]]
     assert not breaches
 
 
-def test_the_kernel_knows_mathematics_only():
+def test_the_kernel_knows_mathematics_only() -> None:
     strangers = {
         (place, root) for place, root in roots("kernel") if root not in KERNEL_LIBRARIES | sys.stdlib_module_names
     }
     assert not strangers
 
 
-def test_the_certificate_trusts_no_solver():
+def test_the_certificate_trusts_no_solver() -> None:
     (certificate,) = [m for m in modules("kernel") if m.name == "kernel/certificate.py"]
     solvers = ("kernel.solvers", "clarabel", "piqp", "cvxpy", "scipy.optimize")
     assert not [name for _, name in imports(certificate) if name.startswith(solvers)]
 
 
-def test_nothing_is_imported_by_star():
+def test_nothing_is_imported_by_star() -> None:
     stars = [
         f"{m.name}:{node.lineno}"
         for m in all_modules()
@@ -136,31 +136,31 @@ def test_nothing_is_imported_by_star():
     assert not stars
 
 
-def test_every_module_says_what_it_is():
+def test_every_module_says_what_it_is() -> None:
     assert not [m.name for m in all_modules() if not ast.get_docstring(m.tree)]
 
 
-def test_no_function_is_long():
+def test_no_function_is_long() -> None:
     assert not [f"{f.name}: {f.lines} lines" for f in functions() if f.lines > LONGEST_FUNCTION]
 
 
-def test_most_functions_are_short():
+def test_most_functions_are_short() -> None:
     assert share([f.lines for f in functions()], USUAL_FUNCTION) >= USUALLY
 
 
-def test_no_file_is_long():
+def test_no_file_is_long() -> None:
     assert not [f"{m.name}: {m.lines} lines" for m in all_modules() if m.lines > LONGEST_FILE]
 
 
-def test_most_files_are_short():
+def test_most_files_are_short() -> None:
     assert share([m.lines for m in all_modules()], USUAL_FILE) >= USUALLY
 
 
-def test_few_arguments():
+def test_few_arguments() -> None:
     assert not [f"{f.name}: {f.arguments} arguments" for f in functions() if f.arguments > MOST_ARGUMENTS]
 
 
-def test_the_checks_see_the_code():
+def test_the_checks_see_the_code() -> None:
     """A moved folder must not turn the checks above into checks of nothing."""
     assert len(modules("kernel")) > 20
     assert len(functions()) > 100
