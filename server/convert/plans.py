@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from portfolio_optimization.v1 import common_pb2
@@ -70,6 +70,7 @@ def _write_trades(
     message.cash_after_amount = f"{plan.cash_after:f}"
     message.trades.extend(map(write_trade, plan.trades))
     message.notes.extend(map(write_note, plan.misses))
+    message.notes.extend(_tax_notes(answer, plan))
     message.planned_allocation.update({name: float(weight) for name, weight in plan.planned_allocation.items()})
     message.certificate.CopyFrom(
         common_pb2.Certificate(
@@ -83,6 +84,14 @@ def _write_trades(
         )
     )
     _write_metrics(message, answer, plan, spec)
+
+
+def _tax_notes(answer: RebalanceAnswer, plan: TradePlan) -> Iterator[pb.PlanNote]:
+    """Tax falls due later, but it must be paid from somewhere."""
+    if answer.tax is not None and answer.tax.additional_tax > plan.cash_after:
+        tax, cash = answer.tax.additional_tax, plan.cash_after
+        text = f"the sales add {tax} of tax, more than the cash of {cash} left after the trades"
+        yield pb.PlanNote(code="too_little_cash", message=text)
 
 
 def _write_metrics(

@@ -321,7 +321,7 @@ class ConstraintReport(_message.Message):
     slack: _builtins.float
     """Distance to the limit in `unit`: positive inside, 0 at the limit."""
     binding: _builtins.bool
-    """True when the limit holds the answer back (slack 0 within 1e-7 and a price that is not 0)."""
+    """True when nothing is left of the limit (slack 0 within 1e-8); what it costs is the shadow price."""
     shadow_price: _builtins.float
     """Improvement of the objective per unit by which the limit is loosened, 0 or more; absent when the method gives none."""
     def __init__(

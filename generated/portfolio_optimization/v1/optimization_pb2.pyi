@@ -330,7 +330,9 @@ class OptimizationPreferences(_message.Message):
     include_transaction_costs: _builtins.bool
     """Whether the cost of trading away from current weights lowers the expected return in the objective."""
     consider_tax_implications: _builtins.bool
-    """Whether tax on realised gains is considered in the trades."""
+    """Whether the tax on gains that selling realises lowers the expected return in the objective: each instrument at the
+    average rate of its lots, losses counted as nothing.
+    """
     transaction_cost_model: _builtins.float
     """Proportional cost of trading, fraction of the traded value (0.0015 = 15 basis points), 0 to 1; 0 = the service's
     default of 0.0015. Used only with include_transaction_costs.
@@ -525,7 +527,9 @@ class GetOptimizationResponse(_message.Message):
 
     @_builtins.property
     def trades(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Trade]:
-        """Trades from current to target weights, sells first, in fractional shares; a rebalance plan makes them executable."""
+        """Trades from current to target weights, sells first, in whole trading increments rounded towards zero; a rebalance
+        plan counts cash and costs too.
+        """
 
     @_builtins.property
     def efficient_frontier(self) -> _containers.RepeatedCompositeFieldContainer[_frontier_point_pb2.FrontierPoint]:

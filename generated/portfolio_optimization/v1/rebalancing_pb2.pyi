@@ -248,7 +248,9 @@ class RebalanceConstraints(_message.Message):
     max_trades: _builtins.int
     """Largest number of trades, 0 or more; 0 = not set."""
     consider_tax_implications: _builtins.bool
-    """Whether tax on realised gains weighs in the choice of trades."""
+    """Whether tax counts: lots are then chosen for the least tax (unless lot_method says otherwise), and the optimization
+    of the target `optimal` considers it. The tax is reported either way.
+    """
     min_cash_amount: _builtins.str
     """Cash that stays after trades and costs; empty = 0."""
     lot_method: _trade_pb2.LotMethod.ValueType
