@@ -181,7 +181,8 @@ class ProgramBuilder:
         at_zero = np.ones(self.n, dtype=bool) if self.kappa is None else (upper == 0.0) & (lower == 0.0)
         plain_lower = np.isfinite(lower) & (at_zero | (lower == 0.0))
         plain_upper = np.isfinite(upper) & at_zero
-        self._lower[: self.n] = np.where(plain_lower, lower, self._lower[: self.n])
+        implied = np.where(lower > 0.0, 0.0, self._lower[: self.n])  # a floor that became a row still means y >= 0
+        self._lower[: self.n] = np.where(plain_lower, lower, implied)
         self._upper[: self.n] = np.where(plain_upper, upper, self._upper[: self.n])
         self._lower_names.update({i: names[0][i] for i in np.flatnonzero(plain_lower).tolist()})
         self._upper_names.update({i: names[1][i] for i in np.flatnonzero(plain_upper).tolist()})

@@ -46,6 +46,7 @@ class Moments:
             raise ProblemError(f"covariance[{self.names[i]}, {self.names[j]}]", "must be finite")
         if not np.array_equal(self.Sigma, self.Sigma.T):
             raise ProblemError("covariance", "must be symmetric")
+        _require_semidefinite(self.Sigma)
         self.mu.flags.writeable = False
         self.Sigma.flags.writeable = False
 
@@ -57,6 +58,16 @@ class Moments:
     def volatility(self, w: Vector) -> float:
         """sqrt(w'Sigma w), annual."""
         return math.sqrt(max(float(w @ self.Sigma @ w), 0.0))
+
+
+def _require_semidefinite(Sigma: Matrix) -> None:
+    """A matrix with a negative variance in it makes every claim of optimality false. Rounding is let pass."""
+    rounding = 1e-9 * float(np.abs(np.diag(Sigma)).max())
+    try:
+        np.linalg.cholesky(Sigma + rounding * np.eye(len(Sigma)))
+    except np.linalg.LinAlgError:
+        if rounding > 0.0 or Sigma.any():
+            raise ProblemError("covariance", "must be positive semidefinite") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class RiskLimit:
     limit: float
 
     def __post_init__(self) -> None:
-        if self.limit <= 0:
+        if not self.limit > 0:
             raise ProblemError(self.name, f"must be positive, not {self.limit:g}")
 
     def add_to(self, builder: ProgramBuilder) -> None:

@@ -92,7 +92,7 @@ def efficient_frontier(problem: Problem, request: FrontierRequest, settings: Set
     if box is not None:
         corners = trace(problem.moments, box, np.clip(least.weights, box.lower, box.upper))
         if corners is not None:
-            return _read_off(problem, request, corners)
+            return _read_off(problem, request, corners, settings.tolerance)
     return _resolve(problem, request, least, settings)
 
 
@@ -100,24 +100,26 @@ def _plain_box(problem: Problem) -> Box | None:
     """Bounds and budget, when the problem has nothing else."""
     bounds = [c for c in problem.constraints if isinstance(c, WeightBounds)]
     budgets = [c for c in problem.constraints if isinstance(c, LinearLimit) and c.upper_name == "budget"]
-    if len(problem.constraints) != 2 or len(bounds) != 1 or len(budgets) != 1:
+    if problem.cost is not None or len(problem.constraints) != 2 or len(bounds) != 1 or len(budgets) != 1:
         return None
     finite = np.isfinite(bounds[0].lower).all() and np.isfinite(bounds[0].upper).all()
     return Box(bounds[0].lower, bounds[0].upper, budgets[0].upper) if finite else None
 
 
-def _read_off(problem: Problem, request: FrontierRequest, corners: TurningPoints) -> EfficientFrontier:
+def _read_off(
+    problem: Problem, request: FrontierRequest, corners: TurningPoints, tolerance: float
+) -> EfficientFrontier:
     path = FrontierPath.of(problem.moments, corners)
     low = path.returns[0] if request.min_return is None else max(request.min_return, path.returns[0])
-    high = path.returns[-1] if request.max_risk is None else path.return_at_risk(request.max_risk)
-    if high is None or low > high:
+    high = path.returns[-1] if request.max_risk is None else path.return_at_risk(request.max_risk * (1 + tolerance))
+    if high is None or low > high + tolerance:
         return _outside(request, float(path.risks[0]), float(path.returns[-1]))
     judge = _Judge(problem, request.risk_free)
 
     def point(place: float) -> FrontierPoint:
         return judge.point(*path.at(place))
 
-    places = [path.place_of_return(r) for r in np.linspace(low, high, request.points)]
+    places = [path.place_of_return(r) for r in np.linspace(min(low, high), high, request.points)]
     best = path.place_of_highest_ratio(request.risk_free)
     return EfficientFrontier(
         Status.OPTIMAL,
@@ -158,9 +160,7 @@ def _resolve(problem: Problem, request: FrontierRequest, least: Solution, settin
         return _none(highest)
     top = highest
     if request.max_risk is not None:
-        limit = RiskLimit("max_risk", problem.measure, request.max_risk)
-        limited = replace(problem, objective=MaximizeReturn(), constraints=(*problem.constraints, limit))
-        top = optimize(limited, settings)
+        top = _highest_within(problem, request.max_risk, least, settings)
     low, high = _value(problem, least), _value(problem, top)
     if low is not None and request.min_return is not None:
         low = max(low, request.min_return)
@@ -183,6 +183,16 @@ def _resolve(problem: Problem, request: FrontierRequest, least: Solution, settin
         ),
         optimal=None if best.weights is None else _solved_point(problem, best, risk_free),
     )
+
+
+def _highest_within(problem: Problem, max_risk: float, least: Solution, settings: Settings) -> Solution:
+    """The highest return within `max_risk`; with no room above the least risk that portfolio itself."""
+    assert least.weights is not None
+    least_risk = problem.measure.of(least.weights)
+    if abs(max_risk - least_risk) <= settings.tolerance * least_risk:
+        return least
+    limit = RiskLimit("max_risk", problem.measure, max_risk)
+    return optimize(replace(problem, objective=MaximizeReturn(), constraints=(*problem.constraints, limit)), settings)
 
 
 def _at_return(problem: Problem, target: float, settings: Settings) -> Solution:

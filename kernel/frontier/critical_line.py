@@ -86,7 +86,7 @@ def trace(moments: Moments, box: Box, start: Vector) -> TurningPoints | None:
     """
     state = _initial(moments, box, start)
     if state is None:
-        return TurningPoints(np.zeros(1), np.zeros(1), start[None, :].copy())
+        return TurningPoints(np.zeros(1), np.array([_only_multiplier(moments, box, start)]), start[None, :].copy())
     points: list[tuple[float, float, Vector]] = []
     stalled = 0
     while stalled < _STALLED:
@@ -122,6 +122,12 @@ def _initial(moments: Moments, box: Box, start: Vector) -> _State | None:
     return _State(start.copy(), free, at_upper, 0.0)
 
 
+def _only_multiplier(moments: Moments, box: Box, w: Vector) -> float:
+    """A budget multiplier that proves the only portfolio: no asset at its cap may want more, none at its floor less."""
+    marginal = moments.Sigma @ w
+    return float(marginal.max() if (w > box.lower).any() else marginal.min())
+
+
 def _segment(moments: Moments, box: Box, state: _State) -> _Segment | None:
     """Solve the budgeted critical line on the free set by one Cholesky factorisation."""
     assets = np.flatnonzero(state.free)
@@ -131,7 +137,9 @@ def _segment(moments: Moments, box: Box, state: _State) -> _Segment | None:
     factor, failed = scipy.linalg.lapack.dpotrf(moments.Sigma[np.ix_(assets, assets)], lower=True)
     if failed:
         return None
-    right = np.column_stack([moments.mu[assets], np.ones(len(assets)), pull])
+    # Means count from one of their own: tied ones are then exactly zero and leave no rounding for lambda to magnify.
+    level = float(moments.mu[assets[0]])
+    right = np.column_stack([moments.mu[assets] - level, np.ones(len(assets)), pull])
     solved, _ = scipy.linalg.lapack.dpotrs(factor, right, lower=True)
     return_part, budget_part, pull_part = solved.T
     spread = budget_part.sum()
@@ -142,7 +150,7 @@ def _segment(moments: Moments, box: Box, state: _State) -> _Segment | None:
     alpha = gamma * budget_part - pull_part
     # A single free asset is held by the budget; rounding must not make it drift.
     beta = return_part + delta * budget_part if len(assets) > 1 else np.zeros(1)
-    return _Segment(assets, alpha, beta, float(gamma), float(delta))
+    return _Segment(assets, alpha, beta, float(gamma), float(delta) - level)
 
 
 def _next_event(moments: Moments, box: Box, state: _State, segment: _Segment) -> tuple[float, int] | None:

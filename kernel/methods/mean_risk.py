@@ -33,6 +33,8 @@ from kernel.status import Status
 
 _TIDY = 1e-10
 _RISKLESS = 1e-10
+# A basis point: objectives below it are judged absolutely, since one that happens to be zero has no relative gap.
+_SMALLEST_SIZE = 1e-4
 
 
 def optimize(problem: Problem, settings: Settings) -> Solution:
@@ -131,6 +133,8 @@ def _cost_offset(cost: ProportionalCost) -> float:
 
 
 def _certified(problem: Problem, program: Program, raw: RawSolution, settings: Settings) -> Solution:
+    if program.kappa is not None and raw.x[program.kappa] <= _RISKLESS * float(np.abs(raw.x).max()):
+        return Solution(Status.UNBOUNDED, "the ratio only rises with ever larger weights: bound the weights")
     w = recover(problem, program, raw)
     if isinstance(problem.objective, MaximizeRatio) and problem.measure.of(w) < _RISKLESS:
         message = "a portfolio without risk earns more than the risk-free rate, so the ratio has no maximum"
@@ -148,7 +152,7 @@ def certify(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> 
     program_bound = lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound
     objective, bound = objective_value(problem, w), _bound_in_units(problem, program_bound)
     violation = max([0.0, *(-measured.slack for measured in measurements(problem, w))])
-    gap = abs(objective - bound) / max(abs(objective), 1e-9)
+    gap = abs(objective - bound) / max(abs(objective), _SMALLEST_SIZE)
     return Certificate(objective, bound, gap, violation, raw.iterations, raw.solver)
 
 

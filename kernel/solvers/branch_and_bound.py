@@ -38,6 +38,7 @@ class _Search:
 
     incumbent: RawSolution | None = None
     value: float = np.inf
+    unsettled: float = np.inf  # least bound of the nodes that no solver could settle
     nodes: int = 0
     iterations: int = 0
     heap: list[tuple[float, int, _Node]] = field(default_factory=list)
@@ -47,7 +48,8 @@ class _Search:
 
     @property
     def bound(self) -> float:
-        return min(self.value, self.heap[0][0]) if self.heap else self.value
+        open_nodes = self.heap[0][0] if self.heap else np.inf
+        return min(self.value, open_nodes, self.unsettled)
 
 
 class BranchAndBound:
@@ -72,7 +74,8 @@ class BranchAndBound:
             if search.nodes >= settings.node_limit or settings.clock() > deadline:
                 return self._conclude(search, program, root, RawStatus.LIMIT)
             self._expand(search, program, heapq.heappop(search.heap)[2], settings)
-        return self._conclude(search, program, root, RawStatus.SOLVED)
+        proven = self._closed(search, settings) or search.unsettled == np.inf
+        return self._conclude(search, program, root, RawStatus.SOLVED if proven else RawStatus.LIMIT)
 
     def _closed(self, search: _Search, settings: Settings) -> bool:
         return search.incumbent is not None and search.value - search.bound <= 0.1 * settings.tolerance * max(
@@ -85,6 +88,8 @@ class BranchAndBound:
         search.nodes += 1
         search.iterations += raw.iterations
         if raw.status is not RawStatus.SOLVED:
+            if raw.status is not RawStatus.INFEASIBLE:
+                search.unsettled = min(search.unsettled, node.bound)
             return
         bound = max(node.bound, lower_bound(restricted, raw.x, raw.z))
         if bound >= search.value:
@@ -117,7 +122,8 @@ class BranchAndBound:
     def _conclude(self, search: _Search, program: Program, root: RawSolution, status: RawStatus) -> RawSolution:
         name = f"{self.name} over {root.solver}"
         if search.incumbent is None:
-            ended = RawStatus.INFEASIBLE if status is RawStatus.SOLVED else RawStatus.LIMIT
+            unfinished = RawStatus.LIMIT if search.unsettled == np.inf else RawStatus.FAILED
+            ended = RawStatus.INFEASIBLE if status is RawStatus.SOLVED else unfinished
             empty = np.full(program.size, np.nan)
             return RawSolution(ended, empty, np.zeros(len(program.b)), search.iterations, name, search.bound)
         x, z = search.incumbent.x, search.incumbent.z[: len(program.b)]

@@ -30,7 +30,7 @@ from tests.unit.kernel.zoo import (
 )
 
 USABLE = (Status.OPTIMAL, Status.OPTIMAL_TO_TOLERANCE)
-# Universes whose free covariances are never singular: there the frontier is traced, not solved point by point.
+# Universes whose free covariances are never singular, so that their frontier is traced.
 TRACED = ("bailey", "factor 30", "factor 120", "shorts", "fixed weights", "tied means")
 
 
@@ -203,8 +203,7 @@ class TestGeometry:
         mu[6:] += 0.01
         u = long_only(Moments(asset_names(8), mu, moments.Sigma[np.ix_(twice, twice)].copy()))
         frontier = frontier_of(u)
-        first = frontier.points[0]
-        w = cp.Variable(8)
+        first, w = frontier.points[0], cp.Variable(8)
         limits = [cp.sum(w) == 1, w >= 0, cp.norm(root(u.moments.Sigma) @ w) <= first.risk * (1 + 1e-9)]
         best = cp.Problem(cp.Maximize(mu @ w), limits)
         best.solve(solver=cp.CLARABEL)

@@ -151,7 +151,6 @@ class TestRiskless:
             assert solution.status in (Status.OPTIMAL, Status.OPTIMAL_TO_TOLERANCE), solution.message
             np.testing.assert_allclose(solution.weights, [0, 0, 1], atol=1e-6)
 
-
     @pytest.mark.parametrize("limits", ["sectors", "target volatility", "all"])
     @pytest.mark.parametrize("objective", ["return", "utility"])
     def test_an_objective_that_happens_to_be_zero(self, objective, limits):
