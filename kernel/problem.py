@@ -85,6 +85,11 @@ class ProportionalCost:
     w0: Vector
     sale_rates: Vector | None = None
 
+    @property
+    def offset(self) -> float:
+        """The constant of the cost, written as linear terms over t >= |w - w0| and w (see `cost_terms`)."""
+        return 0.0 if self.sale_rates is None else 0.5 * float(self.sale_rates @ self.w0)
+
     def of(self, w: Vector) -> float:
         """The cost of moving from w0 to w."""
         change = w - self.w0

@@ -14,7 +14,7 @@ anything else           INTERNAL, with a request id and no inner text
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -25,6 +25,11 @@ from kernel.errors import ProblemError
 from storage.errors import Conflict, NotFound, Retryable, Unavailable
 
 _RETRY_SECONDS = 1
+# A client takes 8 KiB of trailing metadata, in which faults stand twice: as a message, where a character outside of
+# ASCII takes up to twelve bytes, and as encoded details.
+_MESSAGE_CHARACTERS = 1000
+_FOREIGN_CHARACTERS = 300
+_FAULT_BYTES = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def to_status(error: Exception, request_id: str) -> status_pb2.Status:
         message = "another change was in the way and nothing was written; try again"
     else:
         message = str(error)
-    status = status_pb2.Status(code=code, message=message)
+    status = status_pb2.Status(code=code, message=_shortened(message))
     for detail in (*_details(error, code), error_details_pb2.RequestInfo(request_id=request_id)):
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -121,10 +126,26 @@ def _details(error: Exception, code: int) -> Iterable[error_details_pb2.BadReque
     if faults:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(field=fault.field, description=fault.description)
-            for fault in faults
+            for fault in _within_room(faults)
         ]
         yield error_details_pb2.BadRequest(field_violations=violations)
     if code in (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE, code_pb2.ABORTED):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromSeconds(_RETRY_SECONDS)
         yield retry
+
+
+def _shortened(message: str) -> str:
+    most = _MESSAGE_CHARACTERS if message.isascii() else _FOREIGN_CHARACTERS
+    return message if len(message) <= most else f"{message[:most]}..."
+
+
+def _within_room(faults: Sequence[Fault]) -> Iterator[Fault]:
+    """The first faults, as many as a client can receive, and how many are left out."""
+    left = _FAULT_BYTES
+    for place, fault in enumerate(faults):
+        left -= len(fault.field.encode()) + len(fault.description.encode())
+        if left < 0:
+            yield Fault("", f"and {len(faults) - place} more faults")
+            return
+        yield fault

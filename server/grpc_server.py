@@ -88,7 +88,7 @@ class GrpcServer:
             optimization, self._server
         )
         rebalancing_service_pb2_grpc.add_RebalancingServiceServicer_to_server(RebalancingService(), self._server)
-        data = DataService(application.database, application.loader, application.settings)
+        data = DataService(application.database, application.settings)
         portfolio_data_service_pb2_grpc.add_PortfolioDataServiceServicer_to_server(data, self._server)
         events = EventService(application.database, application.events)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(events, self._server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from storage.column_codec import encode_rows
@@ -26,21 +27,22 @@ class FactorRepository(ColumnRepository):
         Raises:
             Conflict: There is no return, an infinite one, or a factor without any.
         """
-        canonical = table.canonical()
+        # Large tables take seconds to sort and to hash, and others share the event loop.
+        canonical, identifier = await asyncio.to_thread(_identified, table)
         if empty := canonical.empty_factors:
             raise Conflict(f"factors without any return: {', '.join(empty)}")
         if not canonical.observations:
             raise Conflict("a factor set needs at least one return")
-        number = await self._insert(canonical, source)
+        number = await self._insert(identifier, canonical, source)
         if number is not None:
             rows = encode_rows(number, range(len(canonical.factors)), canonical.dates, canonical.returns)
             await self._copy(self._sql["copy_in"], rows)
-        return await self.find(canonical.content_id)
+        return await self.find(identifier)
 
-    async def _insert(self, table: FactorTable, source: str) -> int | None:
+    async def _insert(self, identifier: str, table: FactorTable, source: str) -> int | None:
         """The number of the new set, or None if it is here already."""
         parameters = {
-            "id": table.content_id,
+            "id": identifier,
             "source": source,
             "first_date": table.dates[0].item(),
             "as_of": table.dates[-1].item(),
@@ -104,3 +106,8 @@ class FactorRepository(ColumnRepository):
     async def _sets(self, statement: str, **parameters: object) -> tuple[FactorSet, ...]:
         rows = await self._rows(self._sql[statement], parameters)
         return tuple(FactorSet(**{**row, "factors": tuple(row["factors"])}) for row in rows)
+
+
+def _identified(table: FactorTable) -> tuple[FactorTable, str]:
+    canonical = table.canonical()
+    return canonical, canonical.content_id

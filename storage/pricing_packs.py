@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from storage.column_codec import encode_rows
@@ -32,20 +33,21 @@ class PricingPackRepository(ColumnRepository):
             Conflict: There is no price, or an infinite one.
             NotFound: Names the instruments that do not exist.
         """
-        canonical = table.canonical()
+        # Large tables take seconds to sort and to hash, and others share the event loop.
+        canonical, identifier = await asyncio.to_thread(_identified, table)
         if not canonical.instrument_ids:
             raise Conflict("a pricing pack needs at least one price")
-        number = await self._insert(canonical, source)
+        number = await self._insert(identifier, canonical, source)
         if number is not None:
             columns = await InstrumentRepository(self._connection).numbers(canonical.instrument_ids)
             rows = encode_rows(number, columns, canonical.dates, canonical.closes)
             await self._copy(self._sql["copy_in"], rows)
-        return await self.find(canonical.content_id)
+        return await self.find(identifier)
 
-    async def _insert(self, table: PriceTable, source: str) -> int | None:
+    async def _insert(self, identifier: str, table: PriceTable, source: str) -> int | None:
         """The number of the new pack, or None if it is here already."""
         parameters = {
-            "id": table.content_id,
+            "id": identifier,
             "source": source,
             "first_date": table.dates[0].item(),
             "as_of": table.dates[-1].item(),
@@ -122,3 +124,8 @@ class PricingPackRepository(ColumnRepository):
     async def _packs(self, statement: str, **parameters: object) -> tuple[PricingPack, ...]:
         rows = await self._rows(self._sql[statement], parameters)
         return tuple(PricingPack(**{**row, "instrument_ids": tuple(row["instrument_ids"])}) for row in rows)
+
+
+def _identified(table: PriceTable) -> tuple[PriceTable, str]:
+    canonical = table.canonical()
+    return canonical, canonical.content_id

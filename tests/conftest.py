@@ -43,13 +43,18 @@ def postgres_server(open_directory: Path) -> Iterator[EmbeddedServer]:
         yield server
 
 
+def make_template(server: EmbeddedServer) -> str:
+    """The name of a new migrated database, to be copied for every test."""
+    with psycopg.connect(server.connection_string, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    asyncio.run(migrate(in_database(server.connection_string, TEMPLATE)))
+    return TEMPLATE
+
+
 @pytest.fixture(scope="session")
 def template_database(postgres_server: EmbeddedServer) -> str:
     """The name of a migrated database that is copied for every test."""
-    with psycopg.connect(postgres_server.connection_string, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-    asyncio.run(migrate(in_database(postgres_server.connection_string, TEMPLATE)))
-    return TEMPLATE
+    return make_template(postgres_server)
 
 
 @pytest.fixture

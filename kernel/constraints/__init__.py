@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from kernel.constraints.base import Constraint, Measurement
 from kernel.constraints.bounds import WeightBounds
+from kernel.constraints.exposure import FixedExposures
 from kernel.constraints.linear import LinearLimit, budget
+from kernel.constraints.net_return import NetReturnFloor
 from kernel.constraints.risk_limit import RiskLimit
 from kernel.constraints.smallest_position import SmallestPosition
 from kernel.constraints.turnover import TurnoverLimit
 
 __all__ = [
     "Constraint",
+    "FixedExposures",
     "LinearLimit",
     "Measurement",
+    "NetReturnFloor",
     "RiskLimit",
     "SmallestPosition",
     "TurnoverLimit",

@@ -25,6 +25,8 @@ from kernel.canonical import Mask, Matrix, Vector
 from kernel.problem import Moments
 
 _STALLED = 50
+# Pivots of a Cholesky factor that differ by more than this mean a numerically singular covariance.
+_SINGULAR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +131,65 @@ def _only_multiplier(moments: Moments, box: Box, w: Vector) -> float:
 
 
 def _segment(moments: Moments, box: Box, state: _State) -> _Segment | None:
-    """Solve the budgeted critical line on the free set by one Cholesky factorisation."""
+    """Solve the budgeted critical line on the free set; None where it has no unique solution."""
     assets = np.flatnonzero(state.free)
     bound = np.where(state.free, 0.0, state.w)
     held = np.flatnonzero(bound)
     pull = moments.Sigma[np.ix_(assets, held)] @ bound[held]
-    factor, failed = scipy.linalg.lapack.dpotrf(moments.Sigma[np.ix_(assets, assets)], lower=True)
-    if failed:
-        return None
+    budget = box.total - bound.sum()
     # Means count from one of their own: tied ones are then exactly zero and leave no rounding for lambda to magnify.
     level = float(moments.mu[assets[0]])
-    right = np.column_stack([moments.mu[assets] - level, np.ones(len(assets)), pull])
+    system = _System(moments.Sigma[np.ix_(assets, assets)], moments.mu[assets] - level, pull, float(budget))
+    solved = _solve_definite(system) or _solve_bordered(system)
+    if solved is None:
+        return None
+    alpha, beta, gamma, delta = solved
+    return _Segment(assets, alpha, beta if len(assets) > 1 else np.zeros(1), gamma, delta - level)
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """Sigma w = lambda mu + nu - pull,  1'w = budget  on the free assets."""
+
+    Sigma: Matrix
+    mu: Vector
+    pull: Vector
+    budget: float
+
+
+_Line = tuple[Vector, Vector, float, float]
+
+
+def _solve_definite(system: _System) -> _Line | None:
+    """alpha, beta, gamma and delta by one Cholesky factorisation; None when Sigma is singular."""
+    factor, failed = scipy.linalg.lapack.dpotrf(system.Sigma, lower=True)
+    pivots = np.diag(factor)
+    if failed or pivots.min() < _SINGULAR * pivots.max():
+        return None
+    right = np.column_stack([system.mu, np.ones(len(system.mu)), system.pull])
     solved, _ = scipy.linalg.lapack.dpotrs(factor, right, lower=True)
     return_part, budget_part, pull_part = solved.T
-    spread = budget_part.sum()
+    spread = float(budget_part.sum())
     if not spread > 0:
         return None
-    gamma = (box.total - bound.sum() + pull_part.sum()) / spread
-    delta = -return_part.sum() / spread
-    alpha = gamma * budget_part - pull_part
-    # A single free asset is held by the budget; rounding must not make it drift.
-    beta = return_part + delta * budget_part if len(assets) > 1 else np.zeros(1)
-    return _Segment(assets, alpha, beta, float(gamma), float(delta) - level)
+    gamma, delta = (system.budget + float(pull_part.sum())) / spread, -float(return_part.sum()) / spread
+    return gamma * budget_part - pull_part, return_part + delta * budget_part, gamma, delta
+
+
+def _solve_bordered(system: _System) -> _Line | None:
+    """The same by LU of the system bordered with the budget: it also has a solution with one riskless asset."""
+    n = len(system.mu)
+    size = float(np.abs(system.Sigma).max()) or 1.0
+    K = np.full((n + 1, n + 1), size)
+    K[:n, :n], K[n, n] = system.Sigma, 0.0
+    factor, pivots, failed = scipy.linalg.lapack.dgetrf(K)
+    diagonal = np.abs(np.diag(factor))
+    if failed or diagonal.min() < _SINGULAR**2 * diagonal.max():
+        return None
+    right = np.column_stack([np.append(-system.pull, size * system.budget), np.append(system.mu, 0.0)])
+    solved, _ = scipy.linalg.lapack.dgetrs(factor, pivots, right)
+    constant, slope = solved.T
+    return constant[:n], slope[:n], -size * float(constant[n]), -size * float(slope[n])
 
 
 def _next_event(moments: Moments, box: Box, state: _State, segment: _Segment) -> tuple[float, int] | None:

@@ -10,6 +10,8 @@ from kernel.canonical import Vector
 from kernel.frontier.critical_line import TurningPoints
 from kernel.problem import Moments
 
+_RISKLESS = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class FrontierPath:
@@ -60,14 +62,15 @@ class FrontierPath:
         return float((1 - t) * self.returns[k] + t * self.returns[k + 1])
 
     def place_of_highest_ratio(self, risk_free: float) -> float | None:
-        """Where (return - risk_free)/risk is highest; None when no return exceeds `risk_free` or risk vanishes.
+        """Where (return - risk_free)/risk is highest; None when no return, or a riskless one, exceeds `risk_free`.
 
         On segment k the derivative of the ratio vanishes where
         ``t [dm c - (m - rf) d] = (m - rf) c - dm v`` with return m + t dm and variance v + 2tc + t^2 d.
         """
-        if self.returns[-1] <= risk_free or (self.risks <= 0).any():
+        risky = self.risks > _RISKLESS * self.risks[-1]
+        if self.returns[-1] <= risk_free or not risky.any() or (~risky & (self.returns > risk_free)).any():
             return None
-        best = int(np.argmax((self.returns - risk_free) / self.risks))
+        best = int(np.argmax((self.returns - risk_free) / np.where(risky, self.risks, np.inf)))
         places = [float(best)]
         beside = [k for k in (best - 1, best) if 0 <= k < len(self.returns) - 1]
         places += [k + self._best_on_segment(k, risk_free) for k in beside]
@@ -81,7 +84,8 @@ class FrontierPath:
 
     def _ratio(self, place: float, risk_free: float) -> float:
         w, _, _ = self.at(place)
-        return (float(self.moments.mu @ w) - risk_free) / self.moments.volatility(w)
+        risk = self.moments.volatility(w)
+        return (float(self.moments.mu @ w) - risk_free) / risk if risk > _RISKLESS * self.risks[-1] else -np.inf
 
     def _variance(self, k: int) -> tuple[float, float, float]:
         w, step = self.corners.W[k], self.corners.W[k + 1] - self.corners.W[k]

@@ -17,6 +17,7 @@ import numpy as np
 from kernel.canonical import Cone, Program, ProgramBuilder, Vector
 from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
+from kernel.constraints.net_return import cost_terms
 from kernel.diagnosis import explain
 from kernel.problem import (
     MaximizeRatio,
@@ -24,7 +25,6 @@ from kernel.problem import (
     MaximizeUtility,
     MinimizeRisk,
     Problem,
-    ProportionalCost,
     Settings,
 )
 from kernel.solution import Certificate, ConstraintReport, Solution
@@ -104,32 +104,19 @@ def _add_objective(builder: ProgramBuilder, problem: Problem) -> None:
             _normalise_excess_return(builder, problem, objective.risk_free)
             return
     if problem.cost is not None:
-        for place, coefficients in _cost_terms(builder, problem.cost):
+        for place, coefficients in cost_terms(builder, problem.cost):
             builder.minimize_linear(place, coefficients)
-        builder.add_offset(_cost_offset(problem.cost))
+        builder.add_offset(problem.cost.offset)
 
 
 def _normalise_excess_return(builder: ProgramBuilder, problem: Problem, risk_free: float) -> None:
     """The row ``mu'y - cost - risk_free kappa = 1`` of a ratio program."""
     assert builder.kappa is not None
-    offset = risk_free + (0.0 if problem.cost is None else _cost_offset(problem.cost))
+    offset = risk_free + (0.0 if problem.cost is None else problem.cost.offset)
     kappa = slice(builder.kappa, builder.kappa + 1)
     terms = [(builder.weights, problem.moments.mu[None, :]), (kappa, np.array([[-offset]]))]
-    costs = [] if problem.cost is None else _cost_terms(builder, problem.cost)
+    costs = [] if problem.cost is None else cost_terms(builder, problem.cost)
     builder.add_normalisation("excess return", [*terms, *((place, -c[None, :]) for place, c in costs)])
-
-
-def _cost_terms(builder: ProgramBuilder, cost: ProportionalCost) -> list[tuple[slice, Vector]]:
-    """The cost as linear terms over t >= |w - w0|; sales are ``(w0 - w)+ = (t - w + w0)/2``."""
-    t = builder.absolute_change(cost.w0)
-    if cost.sale_rates is None:
-        return [(t, cost.rates)]
-    return [(t, cost.rates + 0.5 * cost.sale_rates), (builder.weights, -0.5 * cost.sale_rates)]
-
-
-def _cost_offset(cost: ProportionalCost) -> float:
-    """The part of the cost's terms that does not depend on w."""
-    return 0.0 if cost.sale_rates is None else 0.5 * float(cost.sale_rates @ cost.w0)
 
 
 def _certified(problem: Problem, program: Program, raw: RawSolution, settings: Settings) -> Solution:
@@ -152,8 +139,12 @@ def certify(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> 
     program_bound = lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound
     objective, bound = objective_value(problem, w), _bound_in_units(problem, program_bound)
     violation = max([0.0, *(-measured.slack for measured in measurements(problem, w))])
-    gap = abs(objective - bound) / max(abs(objective), _SMALLEST_SIZE)
-    return Certificate(objective, bound, gap, violation, raw.iterations, raw.solver)
+    return Certificate(objective, bound, relative_gap(objective, bound), violation, raw.iterations, raw.solver)
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """|objective - bound| relative to the objective, or to a basis point where it is smaller than that."""
+    return abs(objective - bound) / max(abs(objective), _SMALLEST_SIZE)
 
 
 def _bound_in_units(problem: Problem, bound: float) -> float:

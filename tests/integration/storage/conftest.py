@@ -11,6 +11,7 @@ from storage.database import Database
 from storage.embedded import EmbeddedServer
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
+from tests.conftest import make_template
 
 SYSTEM_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
@@ -24,6 +25,12 @@ def postgres_server(request: pytest.FixtureRequest, open_directory: Path) -> Ite
     directory = open_directory / f"storage-{request.param}"
     with EmbeddedServer.start(directory, bin_directory=programs, settings={"fsync": "off"}) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: EmbeddedServer) -> str:
+    """The template of each of these servers: the one of other tests is on a server of theirs."""
+    return make_template(postgres_server)
 
 
 @pytest.fixture
