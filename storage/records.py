@@ -45,7 +45,7 @@ class Instrument:
 
     Attributes:
         lot_size: Trading increment in shares: 1 = whole shares, 0.000001 = fractions. > 0.
-        quality_score: 0 to 100, where somebody has stated one.
+        quality_score: 0 to 10, where somebody has stated one.
         average_daily_volume: Shares per day, >= 0.
         market_cap: In units of ``currency``, >= 0.
         status: ``active``, ``halted`` or ``delisted``.

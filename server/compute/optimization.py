@@ -103,5 +103,4 @@ def _trading_cost(problem: Problem, w: Floats) -> float:
 
 def _frontier(problem: Problem, spec: OptimizationSpec) -> EfficientFrontier:
     request = FrontierRequest(spec.frontier_points, spec.model.risk_free_rate)
-    plain = replace(problem, cost=None)
-    return efficient_frontier(plain, request, solver_settings(spec.time_limit_seconds))
+    return efficient_frontier(problem, request, solver_settings(spec.time_limit_seconds))

@@ -151,6 +151,7 @@ def _write_point(point: FrontierPoint, names: Sequence[str]) -> frontier_point_p
         weights=allocation(names, point.weights),
         risk_multiplier=point.multiplier,
         duality_gap=point.gap,
+        max_violation=point.violation,
     )
     setattr(message, "return", point.expected_return)
     return message

@@ -45,8 +45,6 @@ def read_optimization(message: CreateOptimizationRequest, settings: Settings, fa
 def read_frontier(message: frontier_pb2.EfficientFrontierRequest, settings: Settings, faults: Faults) -> FrontierSpec:
     """What a frontier request means; what is wrong with it is added to `faults`."""
     faults.identifier("portfolio_id", message.portfolio_id)
-    if message.preferences.include_transaction_costs or message.preferences.consider_tax_implications:
-        faults.not_served("costs on a frontier (served in an optimization's objective)")
     points = faults.limit("points", message.points, _POINTS) or _DEFAULT_POINTS
     spec = OptimizationSpec(
         portfolio_id=message.portfolio_id,
@@ -56,6 +54,7 @@ def read_frontier(message: frontier_pb2.EfficientFrontierRequest, settings: Sett
         model=_read_model(message, settings, faults),
         time_limit_seconds=read_time_limit(message.time_limit_seconds, settings, faults),
         constraints=read_constraints(message.constraints, faults),
+        cost=read_cost(message.preferences, settings, faults),
         instrument_ids=read_universe(message.instrument_ids, faults),
     )
     return FrontierSpec(

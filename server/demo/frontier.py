@@ -47,7 +47,7 @@ def _portfolios(answer: frontier_pb2.EfficientFrontierResponse, target: Point) -
 
 def _cells(point: Point) -> tuple[str, ...]:
     held = _held(point.weights)
-    largest = max(held, key=lambda name: held[name], default="")
+    largest = min(held, key=lambda name: (-held[name], name), default="")
     return (
         percent(expected_return(point)),
         percent(point.risk),

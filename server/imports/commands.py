@@ -32,7 +32,7 @@ reported by name and do not refuse the load; a bad row does, and then nothing of
 _INSTRUMENTS_HELP = """Instruments; a known one is replaced by what the file says.
 
 Columns: id; and, where there are any, name, asset_class (equity), sector, country, currency (USD), lot_size (1 = whole
-shares, 0.000001 = fractions), quality_score (0 to 100), average_daily_volume (shares), market_cap, status (active,
+shares, 0.000001 = fractions), quality_score (0 to 10), average_daily_volume (shares), market_cap, status (active,
 halted, delisted), source."""
 _HOLDINGS_HELP = """Holdings, tax lots and cash of a portfolio, replacing those it has.
 

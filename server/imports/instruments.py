@@ -32,7 +32,7 @@ INSTRUMENT_TABLE = TableLayout(
 )
 CASH_ID = "CASH"
 STATUSES = ("active", "halted", "delisted")
-MAX_QUALITY_SCORE = Decimal(100)
+MAX_QUALITY_SCORE = Decimal(10)
 ZERO = Decimal(0)
 
 
@@ -62,7 +62,7 @@ def parse_instruments(
     """Reads instruments.
 
     Columns: id (required); name (the id when empty), asset_class (equity), sector, country, currency (USD),
-    lot_size (1), quality_score (0 to 100), average_daily_volume (shares), market_cap, status (active), source (the
+    lot_size (1), quality_score (0 to 10), average_daily_volume (shares), market_cap, status (active), source (the
     file's name).
 
     Raises:

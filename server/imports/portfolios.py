@@ -19,6 +19,8 @@ from storage.database import Database
 from storage.portfolios import PortfolioRepository
 from storage.records import Json, Portfolio
 
+_LOT_METHODS = ("fifo", "lifo", "hifo", "least_tax")
+
 EXAMPLE = """{
   "id": "family", "name": "Family account", "base_currency": "USD", "cash": "10500.25", "benchmark_id": "sample-sp500",
   "short_term_tax_rate": 0.408, "long_term_tax_rate": 0.238, "lot_method": "fifo", "account": {}, "preferences": {},
@@ -113,12 +115,19 @@ def _portfolio(row: TableRow, objects: Mapping[str, Json], positions: Positions)
         benchmark_id=row.text("benchmark_id", limit=MAX_ID) or None,
         short_term_tax_rate=_rate(row, "short_term_tax_rate"),
         long_term_tax_rate=_rate(row, "long_term_tax_rate"),
-        lot_method=row.text("lot_method") or "fifo",
+        lot_method=_lot_method(row),
         account=objects["account"],
         preferences=objects["preferences"],
         holdings=positions.holdings,
         lots=positions.lots,
     )
+
+
+def _lot_method(row: TableRow) -> str:
+    method = row.text("lot_method") or "fifo"
+    if method not in _LOT_METHODS:
+        row.refuse("lot_method", f"is not one of {', '.join(_LOT_METHODS)}")
+    return method
 
 
 def _rate(row: TableRow, name: str) -> Decimal:

@@ -76,6 +76,7 @@ class OptimizationWorkflow:
             NotReady: There is nothing to choose from, or there are no prices of it.
             Conflict: The request_id was used before for a different request.
         """
+        message = await self._with_preferences(message)
         spec = checked(read_optimization, message, self._settings)
         assets, pack = await self._loader.universe(spec.portfolio_id, spec.model, spec.instrument_ids)
         check_universe(assets, spec)
@@ -94,6 +95,24 @@ class OptimizationWorkflow:
         wait = timedelta(seconds=max(1.0, rounds) * (estimate.mean_solve_seconds + _OVERHEAD_SECONDS))
         expected = utc_now() + wait if stored.status in OPEN_STATUSES else None
         return Accepted(stored.portfolio_id, stored.status, stored.pricing_pack_id or "", stored, expected)
+
+    async def _with_preferences(self, message: pb.CreateOptimizationRequest) -> pb.CreateOptimizationRequest:
+        """The request with the portfolio's stored preferences where it has none of its own.
+
+        Raises:
+            InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
+            NotFound: The portfolio does not exist.
+        """
+        checked(read_optimization, message, self._settings)
+        if message.HasField("preferences"):
+            return message
+        stored = (await self._loader.portfolio(message.portfolio_id)).preferences.get("optimization")
+        if not stored:
+            return message
+        filled = pb.CreateOptimizationRequest()
+        filled.CopyFrom(message)
+        json_format.ParseDict(stored, filled.preferences, ignore_unknown_fields=True)
+        return filled
 
     async def find(self, optimization_id: str) -> StoredOptimization:
         """One optimization.

@@ -56,7 +56,7 @@ def _position_limits(draw: Draw, message: pb.OptimizationConstraints) -> None:
 
 
 def _sometimes(draw: Draw) -> bool:
-    return bool(draw(st.integers(0, 2)) == 0
+    return bool(draw(st.integers(0, 2)) == 0)
 
 
 @st.composite

@@ -115,9 +115,9 @@ def highest_sharpe(mu: Floats, Sigma: Floats, S: Floats) -> float:
         y <= MAX_POSITION * kappa,
         S @ y <= MAX_SECTOR * kappa,
     ]
-    problem: Any = cp.Problem(cp.Minimize(cp.norm2(root.T @ y)), constraints)
+    problem: Any = cp.Problem(cp.Minimize(cp.sum_squares(root.T @ y)), constraints)
     problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
-    return 1.0 / float(problem.value)
+    return 1.0 / float(np.sqrt(problem.value))
 
 
 @pytest.mark.parametrize("method", ["RISK_MODEL_METHOD_LEDOIT_WOLF", "RISK_MODEL_METHOD_SAMPLE"])

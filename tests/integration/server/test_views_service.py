@@ -106,7 +106,7 @@ def test_a_rate_above_all_returns_has_no_best_ratio(service: OpenService) -> Non
 
 
 def test_a_turnover_that_cannot_even_invest_the_cash(service: OpenService) -> None:
-    """Cash is 2.96% and must be invested: 2.96% out of cash and into stocks is a one-way turnover of 2.96%, not of 1%."""
+    """Cash is 2.96% and must be invested: from cash into stocks that is a one-way turnover of 2.96%, not of 1%."""
     constraints = pb.OptimizationConstraints(max_turnover=0.01)
     request = pb.CreateOptimizationRequest(
         portfolio_id="sample-growth",
