@@ -60,7 +60,7 @@ class Application:
     def worker(self) -> Worker:
         """A worker that is not started yet."""
         job = OptimizationJob(self.database, self.pool, self.loader, self.changes, self.settings)
-        return Worker(self.queue, job, self.settings.workers)
+        return Worker(self.queue, job, self.settings.workers, self.settings.drain_seconds)
 
 
 @asynccontextmanager

@@ -90,7 +90,9 @@ async def _around(method: str, context: Context) -> AsyncIterator[None]:
             code = grpc_code(status)
             if code is grpc.StatusCode.INTERNAL:
                 _log.exception("call failed")
-            await context.abort_with_status(rpc_status.to_status(status))
+            # Metadata set before would be replaced by those that carry the details.
+            details = rpc_status.to_status(status).trailing_metadata
+            await context.abort(code, status.message, (*details, (_REQUEST_ID, request_id)))
         except BaseException:
             code = grpc.StatusCode.CANCELLED
             raise

@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 
 from server.application import Application, open_application
-from server.grpc_server import GrpcServer
+from server.grpc_server import AddressInUseError, GrpcServer
+from server.jobs.worker import Worker
 from server.metrics import QUEUE, serve_metrics
 from server.settings import Settings
 from storage.errors import StorageError
@@ -27,14 +28,14 @@ _EXAMPLE = (
 async def serve(settings: Settings, *, with_worker: bool) -> None:
     """Serve calls until SIGINT or SIGTERM; then drain and stop everything."""
     stopping = _on_signal()
-    async with AsyncExitStack() as stack:
-        application = await stack.enter_async_context(open_application(settings))
-        if with_worker:
-            await _start_worker(stack, application)
+    async with open_application(settings) as application, AsyncExitStack() as stack:
+        _serve_metrics(settings.metrics_address)
         server = GrpcServer(application)
         await server.start()
-        stack.push_async_callback(server.stop, settings.drain_seconds)
-        serve_metrics(settings.metrics_address)
+        worker = application.worker() if with_worker else None
+        stack.push_async_callback(_drain, server, worker, settings.drain_seconds)
+        if worker is not None:
+            worker.start()
         observer = asyncio.create_task(_observe_queue(application))
         stack.callback(observer.cancel)
         await application.pool.warm(settings.workers)
@@ -46,19 +47,19 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
 async def work(settings: Settings) -> None:
     """Work on the queue until SIGINT or SIGTERM."""
     stopping = _on_signal()
-    async with AsyncExitStack() as stack:
-        application = await stack.enter_async_context(open_application(settings, attach=True))
+    async with open_application(settings, attach=True) as application:
         await application.pool.warm(settings.workers)
-        await _start_worker(stack, application)
+        worker = application.worker()
+        worker.start()
         _log.info("worker started", workers=settings.workers, pid=os.getpid())
         await stopping.wait()
         _log.info("draining")
+        await worker.stop()
 
 
-async def _start_worker(stack: AsyncExitStack, application: Application) -> None:
-    worker = application.worker()
-    worker.start()
-    stack.push_async_callback(worker.stop, application.settings.drain_seconds)
+async def _drain(server: GrpcServer, worker: Worker | None, seconds: float) -> None:
+    """Calls and jobs drain at the same time."""
+    await asyncio.gather(server.stop(seconds), *([] if worker is None else [worker.stop()]))
 
 
 async def _observe_queue(application: Application) -> None:
@@ -68,6 +69,13 @@ async def _observe_queue(application: Application) -> None:
             async with application.database.transaction() as connection:
                 QUEUE.set((await OptimizationRepository(connection).queue_estimate()).open_requests)
         await asyncio.sleep(_OBSERVE_SECONDS)
+
+
+def _serve_metrics(address: str) -> None:
+    try:
+        serve_metrics(address)
+    except (OSError, OverflowError) as error:
+        raise AddressInUseError(f"cannot listen on {address}: is another service running there?") from error
 
 
 def _on_signal() -> asyncio.Event:

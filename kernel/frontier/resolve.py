@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -34,20 +35,36 @@ def resolve(problem: Problem, request: FrontierRequest, least: Solution, setting
     start = low if request.min_return is None else max(low, request.min_return)
     if high is None or start > high + settings.tolerance:
         return outside(request, 0.0 if least.certificate is None else least.certificate.objective, best_return)
-    solved = [_at_return(problem, float(r), settings) for r in np.linspace(min(start, high), high, request.points)]
+    targets = np.linspace(min(start, high), high, request.points).tolist()
+    shares = _shares(settings, len(targets) + 2)
+    solved = [_at_return(problem, target, next(shares)) for target in targets]
     missing = next((s for s in solved if s.weights is None), None)
     if missing is not None:
         return failed(missing)
-    best = optimize(replace(problem, objective=MaximizeRatio(request.risk_free)), settings)
-    at_top = _at_return(problem, best_return, settings)
+    best = optimize(replace(problem, objective=MaximizeRatio(request.risk_free)), next(shares))
+    at_top = _at_return(problem, best_return, next(shares))
     return EfficientFrontier(
-        Status.OPTIMAL if all(s.status is Status.OPTIMAL for s in solved) else Status.OPTIMAL_TO_TOLERANCE,
+        _status([least, top, *solved]),
         f"{len(solved)} points, each solved at its return",
         points=tuple(_point(problem, s, request.risk_free) for s in solved),
         minimum_risk=_point(problem, least, request.risk_free),
         maximum_return=_point(problem, highest if at_top.weights is None else at_top, request.risk_free),
         optimal=None if best.weights is None else _point(problem, best, request.risk_free),
     )
+
+
+def _shares(settings: Settings, solves: int) -> Iterator[Settings]:
+    """Settings for each of `solves` solves: the time that is left, in equal parts."""
+    end = settings.clock() + settings.time_limit_seconds
+    for left in range(solves, 0, -1):
+        yield replace(settings, time_limit_seconds=max(end - settings.clock(), 0.0) / left)
+
+
+def _status(solutions: Iterable[Solution]) -> Status:
+    """The weakest claim among the portfolios of the frontier."""
+    found = {solution.status for solution in solutions}
+    weaker = (Status.LIMIT_REACHED, Status.OPTIMAL_TO_TOLERANCE)
+    return next((status for status in weaker if status in found), Status.OPTIMAL)
 
 
 def _highest_within(problem: Problem, max_risk: float, least: Solution, settings: Settings) -> Solution:

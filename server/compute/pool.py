@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as PoolTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -40,14 +42,11 @@ class SolverPool:
     def __init__(self, processes: int, max_waiting: int) -> None:
         for variable in _THREAD_VARIABLES:
             os.environ.setdefault(variable, "1")
-        self._pool = ProcessPool(
-            max_workers=processes,
-            context=multiprocessing.get_context("spawn"),
-            initializer=_enter_worker,
-            initargs=[os.getpid()],
-        )
+        self._processes = processes
+        self._pool = _start_pool(processes)
         self._capacity = processes + max_waiting
         self._running = 0
+        self._stopped = False
 
     async def warm(self, processes: int) -> None:
         """Start the processes and let them import what they need."""
@@ -65,17 +64,17 @@ class SolverPool:
         """
         if self._running >= self._capacity:
             raise Busy(f"{self._running} solves are waiting; try again")
+        future = self._schedule(function, args, timeout)
         self._running += 1
         SOLVES_WAITING.set(self._running)
-        future = self._pool.schedule(function, args=list(args), timeout=timeout)
         try:
             answer = await asyncio.wrap_future(future)
         except PoolTimeoutError as error:
             raise OutOfTime(f"no answer within {timeout:.3g} seconds; the solver was stopped") from error
-        except ProcessExpired as error:
+        except (ProcessExpired, BrokenProcessPool) as error:
             raise WorkerLost("the solver process died; try again") from error
         finally:
-            future.cancel()  # type: ignore[no-untyped-call]
+            future.cancel()
             self._running -= 1
             SOLVES_WAITING.set(self._running)
         SOLVES.labels(function.__name__).inc()
@@ -83,8 +82,29 @@ class SolverPool:
 
     def stop(self) -> None:
         """Kill all processes; calls under way fail."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        self._stopped = True
+        _end_pool(self._pool)
+
+    def _schedule(self, function: Callable[..., T], args: tuple[object, ...], timeout: float | None) -> Future[T]:
+        """Hand over to the pool. One that broke, because a process died that had nothing to do, is replaced."""
+        if not (self._stopped or self._pool.active):
+            threading.Thread(target=_end_pool, args=[self._pool], daemon=True).start()
+            self._pool = _start_pool(self._processes)
+        return self._pool.schedule(function, args=list(args), timeout=timeout)
+
+
+def _start_pool(processes: int) -> ProcessPool:
+    return ProcessPool(
+        max_workers=processes,
+        context=multiprocessing.get_context("spawn"),
+        initializer=_enter_worker,
+        initargs=[os.getpid()],
+    )
+
+
+def _end_pool(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
 
 
 def _enter_worker(parent: int) -> None:

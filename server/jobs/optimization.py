@@ -34,7 +34,8 @@ _log = structlog.get_logger()
 # The process is killed this long after the solver should have stopped by itself.
 _GRACE_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
-_ATTEMPTS = 3
+# Restarts count too, so a few deaths of a solver are needed before it is the optimization that is to blame.
+_ATTEMPTS = 5
 
 
 class OptimizationJob:

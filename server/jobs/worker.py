@@ -25,8 +25,8 @@ _PAUSE_SECONDS = 0.5
 class Worker:
     """Runs jobs until it is stopped; a lost database only makes it wait."""
 
-    def __init__(self, queue: JobQueue, job: OptimizationJob, concurrency: int) -> None:
-        self._queue, self._concurrency = queue, concurrency
+    def __init__(self, queue: JobQueue, job: OptimizationJob, concurrency: int, drain_seconds: float) -> None:
+        self._queue, self._concurrency, self._drain_seconds = queue, concurrency, drain_seconds
 
         @queue.app.task(name=OPTIMIZE, queue=OPTIMIZATIONS, retry=_RETRY, pass_context=True)
         async def optimize(context: JobContext, optimization_id: str) -> None:
@@ -38,12 +38,12 @@ class Worker:
         """Begin to take jobs."""
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._recover())]
 
-    async def stop(self, grace_seconds: float) -> None:
-        """Take no more jobs, and wait for those under way."""
+    async def stop(self) -> None:
+        """Take no more jobs, and give those under way the time to drain; the rest is taken up by the next worker."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds + 1.0)
+            await asyncio.wait(self._tasks, timeout=self._drain_seconds + _SILENT_SECONDS)
 
     async def _work(self) -> None:
         while True:
@@ -55,7 +55,7 @@ class Worker:
                     fetch_job_polling_interval=_POLL_SECONDS,
                     update_heartbeat_interval=_HEARTBEAT_SECONDS,
                     stalled_worker_timeout=_SILENT_SECONDS,
-                    shutdown_graceful_timeout=_SILENT_SECONDS,
+                    shutdown_graceful_timeout=self._drain_seconds,
                     delete_jobs="successful",
                 )
             except Exception as error:  # whatever ended it, the queue must be served

@@ -101,7 +101,7 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         if accepted.stored is None:
             return pb.OptimizeResponse(optimization=pb.GetOptimizationResponse(status=accepted.status))
         limit = self._optimizations.longest_seconds
-        stored = await self._optimizations.wait(accepted.stored.id, time_left(context, limit))
+        stored = await self._optimizations.wait_or_cancel(accepted.stored, time_left(context, limit))
         response = from_stored(stored)
         return pb.OptimizeResponse(
             optimization=response,

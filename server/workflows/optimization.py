@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +23,7 @@ from server.specs import OptimizationSpec
 from server.universe import check_universe
 from storage.change_feed import ChangeFeed
 from storage.database import Database
-from storage.errors import Conflict
+from storage.errors import Conflict, StorageError
 from storage.optimizations import OptimizationRepository
 from storage.records import (
     OPEN_STATUSES,
@@ -157,6 +159,20 @@ class OptimizationWorkflow:
                 if seen not in OPEN_STATUSES:
                     return
                 await change.wait(_LOOK_SECONDS)
+
+    async def wait_or_cancel(self, optimization: OptimizationRequest, seconds: float) -> StoredOptimization:
+        """The optimization once it has ended. It goes with the call, unless a request_id lets the caller come back.
+
+        Raises:
+            OutOfTime: It has not ended within `seconds`.
+        """
+        try:
+            return await self.wait(optimization.id, seconds)
+        except (asyncio.CancelledError, OutOfTime):
+            if optimization.request_id is None:
+                with suppress(StorageError):
+                    await self.cancel(optimization.id)
+            raise
 
     async def wait(self, optimization_id: str, seconds: float) -> StoredOptimization:
         """The optimization once it has ended.
