@@ -76,7 +76,7 @@ class OpenService:
         self.application = await self._stack.enter_async_context(open_application(settings))
         worker, server = self.application.worker(), GrpcServer(self.application)
         worker.start()
-        self._stack.push_async_callback(worker.stop, 1.0)
+        self._stack.push_async_callback(worker.stop)
         await server.start()
         self._stack.push_async_callback(server.stop, 1.0)
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
