@@ -2,7 +2,8 @@
 
 Every named limit gets an elastic variable e >= 0 in its own unit; the least sum of them is zero exactly when the
 problem is feasible. The limits with a multiplier at that optimum form an infeasible set (Farkas), which a deletion
-filter (Chinneck 2008, chapter 6) then makes irreducible. The budget and definitions are never relaxed.
+filter (Chinneck 2008, chapter 6) then makes irreducible. The budget, long-only weights and
+definitions are never relaxed.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from kernel.problem import Problem, Settings
 from kernel.solution import Explanation, Relaxation
 from kernel.solvers import RawStatus, solve, solve_convex
 
-_HARD = frozenset({"budget", "absolute change"})
+_HARD = frozenset({"budget", "absolute change", "long_only", "no_leverage"})
 _NOTHING = 1e-9
 
 
-def explain(problem: Problem, settings: Settings) -> Explanation | None:
-    """The conflict and the least relaxation; None when the limits can be shown to hold together."""
+def explain(problem: Problem, settings: Settings, *, proven: bool = False) -> Explanation | None:
+    """The conflict and the least relaxation; None when the limits can be shown to hold together.
+
+    `proven` says that a search over all positions has ended without one that fits.
+    """
     feasibility = _feasibility_program(problem)
     program = _split_equalities(_bounds_as_rows(feasibility))
     names = _soft_names(program)
@@ -31,11 +35,14 @@ def explain(problem: Problem, settings: Settings) -> Explanation | None:
     if elastic is None:
         return None
     if elastic.total <= _NOTHING:
-        return _integer_conflict(feasibility, settings)
+        if not proven and solve(feasibility, settings).status is not RawStatus.INFEASIBLE:
+            return None
+        return _integer_conflict(feasibility, elastic.w)
     suspects = [name for name, multiplier in zip(names, elastic.multipliers, strict=True) if multiplier > _NOTHING]
     conflicting = _irreducible(program, suspects, settings)
     needed = {name: float(change) for name, change in zip(names, elastic.changes, strict=True) if change > _NOTHING}
-    relaxations = tuple(_relaxations(problem, needed, elastic.w[: problem.moments.n]))
+    changes = _relaxations(problem, needed, elastic.w[: problem.moments.n])
+    relaxations = (*changes, *_smaller_positions(feasibility, elastic.w))
     return Explanation(conflicting, relaxations, _sentence(conflicting, relaxations))
 
 
@@ -173,13 +180,22 @@ def _conflicts(program: Program, names: list[str], settings: Settings) -> bool:
     return elastic is not None and elastic.total > _NOTHING
 
 
-def _integer_conflict(program: Program, settings: Settings) -> Explanation | None:
-    """The limits hold together but for positions that must be zero or large enough."""
-    if not program.semicontinuous or solve(program, settings).status is not RawStatus.INFEASIBLE:
+def _integer_conflict(program: Program, w: Vector) -> Explanation | None:
+    """The limits hold together, at `w`, but for positions that must be zero or large enough."""
+    if not program.semicontinuous:
         return None
-    name = program.semicontinuous[0].name
+    name, relaxations = program.semicontinuous[0].name, tuple(_smaller_positions(program, w))
     sentence = f"the limits hold together only with positions smaller than {name} allows"
-    return Explanation((name,), (), sentence)
+    return Explanation((name,), relaxations, sentence)
+
+
+def _smaller_positions(program: Program, w: Vector) -> Iterator[Relaxation]:
+    """The smallest position of `w`, where no position may be so small: beside the other changes it makes w feasible."""
+    held = [float(w[v.index]) for v in program.semicontinuous if w[v.index] > _NOTHING]
+    for v in program.semicontinuous[:1]:
+        smallest = min(held, default=v.threshold)
+        if smallest < v.threshold:
+            yield Relaxation(v.name, "weight", v.threshold, smallest)
 
 
 def _sentence(conflicting: tuple[str, ...], relaxations: tuple[Relaxation, ...]) -> str:

@@ -30,6 +30,7 @@ _RETRY_SECONDS = 1
 _MESSAGE_CHARACTERS = 1000
 _FOREIGN_CHARACTERS = 300
 _FAULT_BYTES = 3000
+_FAULT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,9 @@ def _within_room(faults: Sequence[Fault]) -> Iterator[Fault]:
     """The first faults, as many as a client can receive, and how many are left out."""
     left = _FAULT_BYTES
     for place, fault in enumerate(faults):
-        left -= len(fault.field.encode()) + len(fault.description.encode())
+        field, description = fault.field[:_FAULT_CHARACTERS], fault.description[:_FAULT_CHARACTERS]
+        left -= len(field.encode()) + len(description.encode())
         if left < 0:
-            yield Fault("", f"and {len(faults) - place} more faults")
+            yield Fault(field, f"and {len(faults) - place} more faults")
             return
-        yield fault
+        yield Fault(field, description)

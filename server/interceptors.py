@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from server.errors import NotServed, grpc_code, to_status
+from server.errors import Fault, InvalidRequest, NotServed, grpc_code, to_status
 from server.metrics import CALL_SECONDS, CALLS
 
 _log = structlog.get_logger()
@@ -44,8 +45,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _wrap(handler: Handler, method: str) -> Handler:
-    serializers = {
-        "request_deserializer": handler.request_deserializer,
+    serializers: dict[str, Any] = {
+        "request_deserializer": _forgiving(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
     if handler.unary_unary:
@@ -56,10 +57,44 @@ def _wrap(handler: Handler, method: str) -> Handler:
     return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), **serializers)
 
 
+class _Unreadable:
+    """Stands for bytes that are no message, until the handler's turn, when the refusal is like any other."""
+
+
+def _forgiving(read: Callable[[bytes], object] | None) -> Callable[[bytes], object]:
+    assert read is not None
+
+    def deserialize(data: bytes) -> object:
+        try:
+            return read(data)
+        except DecodeError:
+            return _Unreadable()
+
+    return deserialize
+
+
+def _readable(request: object) -> object:
+    """A request, or the messages of a stream as they come, once each is known to be one.
+
+    Raises:
+        InvalidRequest: The bytes are no message of the call's type.
+    """
+    if isinstance(request, AsyncIterator):
+        return _each_readable(request)
+    if isinstance(request, _Unreadable):
+        raise InvalidRequest([Fault("request", "is not a message of the type that the call takes")])
+    return request
+
+
+async def _each_readable(requests: AsyncIterator[object]) -> AsyncIterator[object]:
+    async for request in requests:
+        yield _readable(request)
+
+
 def _unary(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
     async def call(request: object, context: Context) -> object:
         async with _around(method, context):
-            return await behaviour(request, context)
+            return await behaviour(_readable(request), context)
 
     return call
 
@@ -67,7 +102,7 @@ def _unary(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
 def _stream(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
     async def call(request: object, context: Context) -> AsyncIterator[object]:
         async with _around(method, context):
-            async for answer in behaviour(request, context):
+            async for answer in behaviour(_readable(request), context):
                 yield answer
 
     return call

@@ -248,7 +248,7 @@ def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> 
         return Solution(Status.UNBOUNDED, "the objective improves for ever: bound the weights")
     if raw.status is RawStatus.LIMIT:
         return Solution(Status.LIMIT_REACHED, "a limit was reached before any portfolio was found")
-    explanation = explain(problem, settings)
+    explanation = explain(problem, settings, proven=raw.status is RawStatus.INFEASIBLE)
     if explanation is not None:
         return Solution(Status.INFEASIBLE, explanation.sentence, explanation=explanation)
     return Solution(Status.NUMERICAL_FAILURE, f"{raw.solver} ended without an answer")

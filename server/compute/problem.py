@@ -89,7 +89,7 @@ def _floor(asset: Asset, spec: ConstraintSpec) -> tuple[float, str]:
 
 def _ceiling(asset: Asset, spec: ConstraintSpec) -> tuple[float, str]:
     if not asset.candidate:
-        return 0.0, "instrument_ids"
+        return 0.0, f"instrument_ids[{asset.id}]"
     value = spec.max_weights.get(asset.id)
     if value is not None:
         return value, f"max_weights[{asset.id}]"
@@ -117,7 +117,8 @@ def _groups(
             low = -np.inf if own.minimum is None else own.minimum
             high = np.inf if own.maximum is None else own.maximum
             at = f"{noun}_limits[{group}]"
-            yield LinearLimit(members, low, high, f"{at}.minimum", f"{at}.maximum")
+            names = (at, at) if low == high else (f"{at}.minimum", f"{at}.maximum")
+            yield LinearLimit(members, low, high, *names)
 
 
 def _cost(inputs: MarketInputs, spec: OptimizationSpec) -> ProportionalCost | None:

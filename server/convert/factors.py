@@ -21,8 +21,7 @@ def read_factors(message: pb.FactorExposureRequest, _settings: Settings, faults:
     names = tuple(message.factors)
     for k, name in enumerate(names):
         faults.name(f"factors[{k}]", name)
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        faults.add("factors", f"repeats {', '.join(repeated)}")
+    faults.distinct("factors", names)
     if message.first_date and message.lookback_days:
         faults.add("lookback_days", "must be 0 when first_date is given")
     first = _read_date("first_date", message.first_date, faults)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from server.vocabulary import Vocabulary
 
 LONGEST_ID = 36
 _LONGEST_NAME = 200
+_LONGEST_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,15 @@ class Faults:
         if not value:
             self.add(field, "has an empty name")
         return self._text(field, value, _LONGEST_NAME)
+
+    def distinct(self, field: str, names: Iterable[str]) -> None:
+        """Names that must not repeat."""
+        if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+            self.add(field, f"repeats {', '.join(repeated)}")
+
+    def text(self, field: str, value: str) -> str:
+        """Free text that can be kept; it may be empty."""
+        return self._text(field, value, _LONGEST_TEXT)
 
     def _text(self, field: str, value: str, longest: int) -> str:
         if len(value) > longest:

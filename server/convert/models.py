@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from portfolio_optimization.v1 import estimation_pb2 as pb
 
-from server.convert.faults import FINITE, FRACTION, POSITIVE, Bounds, Faults
+from kernel.estimation.arrays import LARGEST_RETURN
+from kernel.estimation.views import LARGEST_VARIANCE, SMALLEST_CONFIDENCE
+from server.convert.faults import FRACTION, POSITIVE, Bounds, Faults
 from server.specs import CASH, ReturnsSpec, RiskSpec, ViewSpec, ViewsSpec
 
 _RETURNS = {
@@ -24,7 +26,9 @@ RETURNS_METHODS = {name: number for number, name in _RETURNS.items()} | {
     "black_litterman": pb.EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN
 }
 RISK_METHODS = {name: number for number, name in _RISK.items()}
-_RETURN = Bounds(-1.0, open_low=True)
+_RETURN = Bounds(-1.0, LARGEST_RETURN, open_low=True)
+_NUMBER = Bounds(-LARGEST_RETURN, LARGEST_RETURN)
+_VARIANCE = Bounds(0.0, LARGEST_VARIANCE, open_low=True)
 
 
 def read_returns(message: pb.ExpectedReturnsModel, faults: Faults) -> ReturnsSpec:
@@ -68,8 +72,7 @@ def _matrix(names: tuple[str, ...], values: np.ndarray, faults: Faults) -> np.nd
     field, n = "risk_model.covariance", len(names)
     for name in names:
         faults.name(f"{field}.instrument_ids", name)
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        faults.add(f"{field}.instrument_ids", f"repeats {', '.join(repeated)}")
+    faults.distinct(f"{field}.instrument_ids", names)
     if CASH in names:
         faults.add(f"{field}.instrument_ids", f"must leave out {CASH}, which has no risk")
     if n == 0 or len(values) != n * n:
@@ -97,19 +100,18 @@ def read_views(message: pb.BlackLitterman, faults: Faults) -> ViewsSpec:
     faults.number("black_litterman.risk_aversion", aversion, POSITIVE)
     caps = faults.numbers("black_litterman.market_caps", message.market_caps, POSITIVE)
     views = tuple(_read_view(k, view, faults) for k, view in enumerate(message.views))
-    names = [view.name for view in views]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        faults.add("black_litterman.views", f"repeats the name {', '.join(repeated)}")
+    faults.distinct("black_litterman.views", [view.name for view in views])
     return ViewsSpec(views, tau, aversion, caps)
 
 
 def _read_view(k: int, message: pb.View, faults: Faults) -> ViewSpec:
     name = message.name or f"view {k + 1}"
-    field = f"black_litterman.views[{name}]"
-    weights = faults.numbers(f"{field}.weights", message.weights, FINITE)
+    field = f"black_litterman.views[{k}]"
+    faults.name(f"{field}.name", name)
+    weights = faults.numbers(f"{field}.weights", message.weights, _NUMBER)
     if not any(weights.values()):
         faults.add(f"{field}.weights", "must have a weight other than zero")
-    expected = faults.number(f"{field}.expected_return", message.expected_return, FINITE)
+    expected = faults.number(f"{field}.expected_return", message.expected_return, _NUMBER)
     stated = _read_uncertainty(field, message, faults)
     return ViewSpec(name, weights, expected, stated.confidence, stated.variance)
 
@@ -117,9 +119,9 @@ def _read_view(k: int, message: pb.View, faults: Faults) -> ViewSpec:
 def _read_uncertainty(field: str, message: pb.View, faults: Faults) -> _Uncertainty:
     match message.WhichOneof("uncertainty"):
         case "confidence":
-            bounds = Bounds(0.0, 1.0, open_low=True)
+            bounds = Bounds(SMALLEST_CONFIDENCE, 1.0)
             return _Uncertainty(faults.number(f"{field}.confidence", message.confidence, bounds), None)
         case "variance":
-            return _Uncertainty(None, faults.number(f"{field}.variance", message.variance, POSITIVE))
+            return _Uncertainty(None, faults.number(f"{field}.variance", message.variance, _VARIANCE))
         case _:
             return _Uncertainty(None, None)

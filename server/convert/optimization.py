@@ -16,6 +16,8 @@ from server.vocabulary import IMPLIED_OBJECTIVES, OBJECTIVES, OPTIMIZATION_TYPES
 _POINTS = Bounds(2, 1000)
 _TURNOVER = Bounds(0.0, 2.0)
 _DEFAULT_POINTS = 20
+# Annual; the largest return and risk of a frontier that storage keeps.
+_HIGHEST = 99.0
 
 
 def read_optimization(message: CreateOptimizationRequest, settings: Settings, faults: Faults) -> OptimizationSpec:
@@ -60,8 +62,8 @@ def read_frontier(message: frontier_pb2.EfficientFrontierRequest, settings: Sett
     return FrontierSpec(
         spec,
         points=int(points),
-        min_return=faults.limit("min_return", message.min_return, Bounds(-1.0)),
-        max_risk=faults.limit("max_risk", message.max_risk, POSITIVE),
+        min_return=faults.limit("min_return", message.min_return, Bounds(-1.0, _HIGHEST)),
+        max_risk=faults.limit("max_risk", message.max_risk, Bounds(0.0, _HIGHEST, open_low=True)),
         include_turning_points=message.include_turning_points,
     )
 
@@ -121,8 +123,7 @@ def read_universe(instrument_ids: Iterable[str], faults: Faults) -> tuple[str, .
     names = tuple(instrument_ids)
     for k, name in enumerate(names):
         faults.identifier(f"instrument_ids[{k}]", name)
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        faults.add("instrument_ids", f"repeats {', '.join(repeated)}")
+    faults.distinct("instrument_ids", names)
     return names
 
 
@@ -142,7 +143,7 @@ def _read_model(
     if message.lookback_days == 1:
         faults.add("lookback_days", "must be 0 or at least 2, not 1")
     return ModelSpec(
-        risk_free_rate=faults.number("risk_free_rate", rate, Bounds(-1.0, open_low=True)),
+        risk_free_rate=faults.number("risk_free_rate", rate, Bounds(-1.0, _HIGHEST_RATE, open_low=True)),
         pricing_pack_id=faults.identifier("pricing_pack_id", message.pricing_pack_id, required=False),
         benchmark_id=faults.identifier("benchmark_id", message.benchmark_id, required=False),
         lookback_days=message.lookback_days,
@@ -153,6 +154,8 @@ def _read_model(
     )
 
 
+# Annual; beyond it the path of cash over decades leaves the range of numbers.
+_HIGHEST_RATE = 10.0
 _OPEN_FRACTION = Bounds(0.0, 1.0, open_low=True, open_high=True)
 
 

@@ -36,6 +36,7 @@ _NOTES = {
     MissReason.MIN_TRADE_SIZE: ("below_min_trade_size", "the trade would be smaller than the smallest allowed"),
     MissReason.LIMITS: ("limits", "turnover, number of trades, cash or cost leave no better trade"),
 }
+_IMPACT_BPS = Bounds(0.0, 10_000.0, open_high=True)
 _SUM_TOLERANCE = Decimal("1e-9")
 
 
@@ -62,6 +63,7 @@ def read_rebalance(message: pb.RebalancePlanRequest, settings: Settings, faults:
     """What a rebalance request means; what is wrong with it is added to `faults`."""
     faults.identifier("portfolio_id", message.portfolio_id)
     faults.identifier("request_id", message.request_id, required=False)
+    faults.text("reason", message.reason)
     target_type = faults.word("target_type", message.target_type, TARGET_TYPES)
     _refuse_later_fields(message, faults)
     seconds = read_time_limit(message.time_limit_seconds, settings, faults)
@@ -173,8 +175,8 @@ def _read_costs(message: pb.RebalanceConstraints, settings: Settings, faults: Fa
     commission = read_amount(field, message.commission_per_trade_amount, faults)
     impact = settings.market_impact_bps
     if message.HasField("market_impact_bps"):
-        bps = faults.number("constraints.market_impact_bps", message.market_impact_bps, Bounds(0.0, 10_000.0))
-        impact = _exact(bps)
+        bps = faults.number("constraints.market_impact_bps", message.market_impact_bps, _IMPACT_BPS)
+        impact = _exact(bps) if _IMPACT_BPS.hold(bps) else impact
     return CostModel(settings.commission_per_trade if commission is None else commission, impact)
 
 

@@ -59,6 +59,9 @@ def read_cursor(token: str) -> Cursor | None:
         return None
     try:
         moment, _, identifier = base64.urlsafe_b64decode(token.encode()).decode().partition(" ")
-        return Cursor(datetime.fromisoformat(moment), identifier)
+        cursor = Cursor(datetime.fromisoformat(moment), identifier)
     except (ValueError, binascii.Error, UnicodeError):
-        raise InvalidRequest([Fault("page_token", "is not a token of an earlier page")]) from None
+        cursor = None
+    if cursor is None or not cursor.id.isprintable():
+        raise InvalidRequest([Fault("page_token", "is not a token of an earlier page")])
+    return cursor

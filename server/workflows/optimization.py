@@ -28,6 +28,7 @@ from storage.optimizations import OptimizationRepository
 from storage.records import (
     OPEN_STATUSES,
     Cursor,
+    Json,
     OptimizationRequest,
     OptimizationResult,
     OptimizationSummary,
@@ -230,10 +231,9 @@ def _check_same(stored: OptimizationRequest, request: OptimizationRequest) -> No
         raise Conflict(f"request_id {stored.request_id} was used for a different optimization, {stored.id}")
 
 
-def _content(request: OptimizationRequest) -> pb.CreateOptimizationRequest:
-    message = json_format.ParseDict(request.specification, pb.CreateOptimizationRequest())
-    message.pricing_pack_id = ""
-    return message
+def _content(request: OptimizationRequest) -> Json:
+    """Compared as JSON values: -0 and 0 mean the same, and the database keeps no signed zero."""
+    return {name: value for name, value in request.specification.items() if name != "pricing_pack_id"}
 
 
 def _check_id(field: str, value: str) -> None:
