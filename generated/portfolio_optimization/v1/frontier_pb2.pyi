@@ -51,9 +51,9 @@ class EfficientFrontierRequest(_message.Message):
     points: _builtins.int
     """Number of points, 2 to 1000, at equal steps of return; 0 = 20."""
     min_return: _builtins.float
-    """Only points with at least this expected return, annual, fraction; 0 = not set."""
+    """Only points with at least this expected return, annual, fraction, -1 to 99; 0 = not set."""
     max_risk: _builtins.float
-    """Only points with at most this risk, annual, fraction, 0 or more; 0 = not set."""
+    """Only points with at most this risk, annual, fraction, above 0, at most 99; 0 = not set."""
     risk_measure: _builtins.str
     """Measure of risk, e.g. volatility; empty = volatility. An error lists what is accepted."""
     pricing_pack_id: _builtins.str
@@ -61,7 +61,7 @@ class EfficientFrontierRequest(_message.Message):
     lookback_days: _builtins.int
     """Use the last so many daily returns, 2 or more; 0 = all of the pricing pack."""
     risk_free_rate: _builtins.float
-    """Risk-free rate, annual, fraction, above -1; absent = the service's default (0.02)."""
+    """Risk-free rate, annual, fraction, above -1, at most 10; absent = the service's default (0.02)."""
     include_turning_points: _builtins.bool
     """Whether the turning points of the exact frontier are returned too."""
     benchmark_id: _builtins.str

@@ -74,7 +74,7 @@ class CreateOptimizationRequest(_message.Message):
     benchmark_id: _builtins.str
     """Benchmark of tracking error and information ratio; empty = the portfolio's own benchmark, if it has one."""
     risk_free_rate: _builtins.float
-    """Risk-free rate, annual, fraction, above -1; absent = the service's default (0.02)."""
+    """Risk-free rate, annual, fraction, above -1, at most 10; absent = the service's default (0.02)."""
     frontier_points: _builtins.int
     """Also return an efficient frontier of so many points, 2 to 1000; 0 = none."""
     time_limit_seconds: _builtins.float
