@@ -28,7 +28,7 @@ def main() -> None:
     try:
         code = asyncio.run(_run(arguments, settings))
     except _REFUSALS as refusal:
-        sys.exit(f"{Path(sys.argv[0]).name}: {refusal}")
+        sys.exit(f"portfolio-optimization: {refusal}")
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
