@@ -201,4 +201,6 @@ def _smaller_positions(program: Program, w: Vector) -> Iterator[Relaxation]:
 def _sentence(conflicting: tuple[str, ...], relaxations: tuple[Relaxation, ...]) -> str:
     changes = ", ".join(f"{r.name} from {r.limit:g} to {r.relaxed_limit:.6g}" for r in relaxations)
     together = " and ".join(conflicting) if len(conflicting) <= 6 else f"{len(conflicting)} limits"
-    return f"{together} cannot hold together with the budget; the least change that lets them is to relax {changes}"
+    return (
+        f"{together} cannot hold together while weights add up to 1; the least change that helps is to move {changes}"
+    )

@@ -55,6 +55,11 @@ class Moments:
         """Number of assets."""
         return len(self.names)
 
+    @property
+    def typical_volatility(self) -> float:
+        """Root mean variance of the assets: against it a volatility is large or small."""
+        return math.sqrt(float(np.diag(self.Sigma).mean()))
+
     def volatility(self, w: Vector) -> float:
         """sqrt(w'Sigma w), annual."""
         return math.sqrt(max(float(w @ self.Sigma @ w), 0.0))
@@ -156,13 +161,13 @@ class Settings:
     Attributes:
         tolerance: Relative gap and absolute violation (in weights) up to which an answer is called optimal.
         loose_tolerance: The same for optimal_to_tolerance; beyond it an answer is a numerical failure.
-        time_limit_seconds: Wall-clock limit of integer searches.
+        deadline: Reading of `clock` at which integer searches stop, all of one request together.
         node_limit: Limit of nodes of integer searches.
         clock: Monotonic seconds; the default never advances, so that only `node_limit` counts.
     """
 
     tolerance: float = 1e-8
     loose_tolerance: float = 1e-5
-    time_limit_seconds: float = 30.0
+    deadline: float = math.inf
     node_limit: int = 100_000
     clock: Callable[[], float] = field(default=_stopped_clock)

@@ -55,9 +55,9 @@ def resolve(problem: Problem, request: FrontierRequest, least: Solution, setting
 
 def _shares(settings: Settings, solves: int) -> Iterator[Settings]:
     """Settings for each of `solves` solves: the time that is left, in equal parts."""
-    end = settings.clock() + settings.time_limit_seconds
     for left in range(solves, 0, -1):
-        yield replace(settings, time_limit_seconds=max(end - settings.clock(), 0.0) / left)
+        now = settings.clock()
+        yield replace(settings, deadline=now + max(settings.deadline - now, 0.0) / left)
 
 
 def _status(solutions: Iterable[Solution]) -> Status:

@@ -32,7 +32,9 @@ from kernel.solvers import RawSolution, RawStatus, solve
 from kernel.status import Status
 
 _TIDY = 1e-10
-_RISKLESS = 1e-10
+_VANISHING = 1e-10
+# A risk this small against that of the assets is a solver's rounding of none.
+_RISKLESS = 1e-6
 # A basis point: objectives below it are judged absolutely, since one that happens to be zero has no relative gap.
 _SMALLEST_SIZE = 1e-4
 
@@ -120,10 +122,11 @@ def _normalise_excess_return(builder: ProgramBuilder, problem: Problem, risk_fre
 
 
 def _certified(problem: Problem, program: Program, raw: RawSolution, settings: Settings) -> Solution:
-    if program.kappa is not None and raw.x[program.kappa] <= _RISKLESS * float(np.abs(raw.x).max()):
+    if program.kappa is not None and raw.x[program.kappa] <= _VANISHING * float(np.abs(raw.x).max()):
         return Solution(Status.UNBOUNDED, "the ratio only rises with ever larger weights: bound the weights")
     w = recover(problem, program, raw)
-    if isinstance(problem.objective, MaximizeRatio) and problem.measure.of(w) < _RISKLESS:
+    riskless = problem.measure.of(w) <= _RISKLESS * problem.moments.typical_volatility
+    if isinstance(problem.objective, MaximizeRatio) and riskless:
         message = "a portfolio without risk earns more than the risk-free rate, so the ratio has no maximum"
         return Solution(Status.UNBOUNDED, message, numbers={"excess_return": problem.net_return(w)})
     certificate = certify(problem, program, raw, w)

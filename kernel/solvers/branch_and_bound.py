@@ -67,11 +67,10 @@ class BranchAndBound:
         root = self._relaxation(relaxed, settings)
         if root.status is not RawStatus.SOLVED:
             return root
-        deadline = settings.clock() + settings.time_limit_seconds
         search = _Search()
         search.push(_Node((), -np.inf))
         while search.heap and not self._closed(search, settings):
-            if search.nodes >= settings.node_limit or settings.clock() > deadline:
+            if search.nodes >= settings.node_limit or settings.clock() > settings.deadline:
                 return self._conclude(search, program, root, RawStatus.LIMIT)
             self._expand(search, program, heapq.heappop(search.heap)[2], settings)
         proven = self._closed(search, settings) or search.unsettled == np.inf

@@ -41,8 +41,8 @@ class OptimizationAnswer:
 
 
 def solver_settings(time_limit_seconds: float) -> Settings:
-    """The kernel's settings with a real clock."""
-    return Settings(time_limit_seconds=time_limit_seconds, clock=time.monotonic)
+    """The kernel's settings with a real clock; the limit counts from now and for all solves together."""
+    return Settings(deadline=time.monotonic() + time_limit_seconds, clock=time.monotonic)
 
 
 def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> OptimizationAnswer:
@@ -50,7 +50,8 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
     started = time.perf_counter()
     estimated = estimate(inputs, spec.model)
     problem = build_problem(inputs, estimated.moments, spec)
-    solution = optimize(problem, solver_settings(spec.time_limit_seconds))
+    settings = solver_settings(spec.time_limit_seconds)
+    solution = optimize(problem, settings)
     w = solution.weights
     return OptimizationAnswer(
         names=inputs.names,
@@ -59,7 +60,7 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
         current=measure_weights(inputs, estimated, spec.model, inputs.weights_with_cash),
         target=None if w is None else measure_weights(inputs, estimated, spec.model, w),
         transaction_cost=0.0 if w is None else _trading_cost(problem, w),
-        frontier=None if not spec.frontier_points else _frontier(problem, spec),
+        frontier=None if not spec.frontier_points else _frontier(problem, spec, settings),
         solve_seconds=time.perf_counter() - started,
     )
 
@@ -101,6 +102,6 @@ def _trading_cost(problem: Problem, w: Floats) -> float:
     return 0.0 if problem.cost is None else replace(problem.cost, sale_rates=None).of(w)
 
 
-def _frontier(problem: Problem, spec: OptimizationSpec) -> EfficientFrontier:
+def _frontier(problem: Problem, spec: OptimizationSpec, settings: Settings) -> EfficientFrontier:
     request = FrontierRequest(spec.frontier_points, spec.model.risk_free_rate)
-    return efficient_frontier(problem, request, solver_settings(spec.time_limit_seconds))
+    return efficient_frontier(problem, request, settings)

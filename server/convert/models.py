@@ -27,6 +27,7 @@ RETURNS_METHODS = {name: number for number, name in _RETURNS.items()} | {
 }
 RISK_METHODS = {name: number for number, name in _RISK.items()}
 _RETURN = Bounds(-1.0, LARGEST_RETURN, open_low=True)
+_TAU = Bounds(1e-9, 1e6)
 _NUMBER = Bounds(-LARGEST_RETURN, LARGEST_RETURN)
 _VARIANCE = Bounds(0.0, LARGEST_VARIANCE, open_low=True)
 
@@ -96,7 +97,7 @@ def read_views(message: pb.BlackLitterman, faults: Faults) -> ViewsSpec:
         faults.add("black_litterman.views", "must have at least one view")
     tau = message.tau if message.HasField("tau") else 0.05
     aversion = message.risk_aversion if message.HasField("risk_aversion") else 2.5
-    faults.number("black_litterman.tau", tau, POSITIVE)
+    faults.number("black_litterman.tau", tau, _TAU)
     faults.number("black_litterman.risk_aversion", aversion, POSITIVE)
     caps = faults.numbers("black_litterman.market_caps", message.market_caps, POSITIVE)
     views = tuple(_read_view(k, view, faults) for k, view in enumerate(message.views))

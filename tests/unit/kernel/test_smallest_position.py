@@ -128,7 +128,7 @@ def test_time_limit_counts_the_callers_clock():
     ticks = iter(range(1000))
     universe = long_only(factor_moments(22, 30))
     problem = with_threshold(Case(universe, MinimizeRisk(), Limits()).problem(), 0.08, tuple(range(30)))
-    stopped = optimize(problem, Settings(time_limit_seconds=2.0, clock=lambda: float(next(ticks))))
+    stopped = optimize(problem, Settings(deadline=2.0, clock=lambda: float(next(ticks))))
     assert stopped.status is Status.LIMIT_REACHED
 
 
