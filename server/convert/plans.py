@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from portfolio_optimization.v1 import common_pb2
+from portfolio_optimization.v1 import common_pb2, drift_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from kernel.performance import PerformanceReport
+from kernel.rebalancing.drift import DriftMeasure, DriftReport, measure_drift
 from kernel.rebalancing.money import to_cents
 from kernel.rebalancing.trades import TradePlan
 from server.compute.rebalance import RebalanceAnswer, RebalanceInputs
@@ -72,6 +73,9 @@ def _write_trades(
     message.notes.extend(map(write_note, plan.misses))
     message.notes.extend(_tax_notes(answer, plan))
     message.planned_allocation.update({name: float(weight) for name, weight in plan.planned_allocation.items()})
+    target = _exact_with_cash(answer.target)
+    message.drift_before.CopyFrom(_write_drift(measure_drift(plan.current_allocation, target)))
+    message.drift_after.CopyFrom(_write_drift(measure_drift(plan.planned_allocation, target)))
     message.certificate.CopyFrom(
         common_pb2.Certificate(
             objective_value=float(plan.objective),
@@ -128,8 +132,21 @@ def _improvement(before: PerformanceReport, after: PerformanceReport) -> pb.Impr
     return message
 
 
-def _with_cash(target: Mapping[str, Decimal]) -> dict[str, float]:
+def _write_drift(report: DriftReport) -> drift_pb2.DriftMeasures:
+    return drift_pb2.DriftMeasures(
+        max_absolute=float(report.max_absolute),
+        max_relative=float(report.max_relative or 0),
+        half_l1=float(report.half_l1),
+        outside_band_5_25=[item.key for item in report.items if DriftMeasure.BAND_5_25 in item.breaches],
+    )
+
+
+def _exact_with_cash(target: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """Target weights with what is left for cash."""
     left = 1 - sum(target.values(), Decimal(0))
-    weights = {name: float(weight) for name, weight in target.items() if weight}
-    return weights | ({CASH: float(left)} if left else {})
+    weights = {name: weight for name, weight in target.items() if weight}
+    return weights | ({CASH: left} if left > 0 else {})
+
+
+def _with_cash(target: Mapping[str, Decimal]) -> dict[str, float]:
+    return {name: float(weight) for name, weight in _exact_with_cash(target).items()}

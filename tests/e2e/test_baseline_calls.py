@@ -81,6 +81,8 @@ def test_a_plan_is_made_of_whole_shares_that_cash_can_pay(service: RunningServic
     assert all(Decimal(trade.exact_quantity) % 1 == 0 for trade in plan.trades)
     _check_cash(plan)
     assert _distance(plan.planned_allocation, plan) < _distance(plan.current_allocation, plan)
+    assert plan.drift_before.half_l1 == pytest.approx(_distance(plan.current_allocation, plan), abs=1e-12)
+    assert plan.drift_after.half_l1 == pytest.approx(_distance(plan.planned_allocation, plan), abs=1e-12)
 
 
 def _distance(weights: Mapping[str, float], plan: rebalancing_pb2.RebalancePlanResponse) -> float:
