@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kernel.canonical import Vector
-from kernel.certificate import lower_bound
+from kernel.certificate import lower_bound, violation
 from kernel.constraints import NetReturnFloor
 from kernel.errors import ProblemError
-from kernel.methods.mean_risk import canonicalize, measurements, relative_gap
+from kernel.methods.mean_risk import canonicalize, relative_gap
 from kernel.problem import MinimizeRisk, Problem
 from kernel.solution import Solution
 from kernel.status import Status
@@ -99,14 +99,10 @@ class Judge:
         b, z = self._program.b.copy(), np.zeros(len(self._program.b))
         b[self._return_row] = -value
         z[self._return_row], z[self._budget_row] = multiplier, -budget_multiplier
-        bound = self._problem.measure.from_program(lower_bound(replace(self._program, b=b), w, z))
-        gap, missed = relative_gap(risk, bound), violation(self._problem, w)
+        program = replace(self._program, b=b)
+        gap = relative_gap(risk, self._problem.measure.from_program(lower_bound(program, w, z)))
+        missed = violation(program, w)
         return FrontierPoint(w, value, risk, sharpe(value, risk, self._risk_free), multiplier, gap, missed)
-
-
-def violation(problem: Problem, w: Vector) -> float:
-    """The largest amount by which w misses a limit."""
-    return max([0.0, *(-measured.slack for measured in measurements(problem, w))])
 
 
 def sharpe(value: float, risk: float, risk_free: float) -> float | None:
