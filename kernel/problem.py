@@ -7,8 +7,8 @@ subject to  Constraints, each with the caller's name
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -171,3 +171,9 @@ class Settings:
     deadline: float = math.inf
     node_limit: int = 100_000
     clock: Callable[[], float] = field(default=_stopped_clock)
+
+    def shares(self, solves: int) -> Iterator[Settings]:
+        """Settings for each of `solves` solves in turn: of the time that is left then, an equal part."""
+        for left in range(solves, 0, -1):
+            now = self.clock()
+            yield replace(self, deadline=now + max(self.deadline - now, 0.0) / left)

@@ -31,7 +31,7 @@ def efficient_frontier(problem: Problem, request: FrontierRequest, settings: Set
     Raises:
         ProblemError: The problem or the request cannot be posed.
     """
-    least = _least_risk(problem, settings)
+    least = _least_risk(problem, next(settings.shares(request.points + 5)))
     if least.weights is None:
         return failed(least)
     box = _plain_box(problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -25,10 +25,11 @@ from kernel.status import Status
 
 def resolve(problem: Problem, request: FrontierRequest, least: Solution, settings: Settings) -> EfficientFrontier:
     """Points between the minimum-risk portfolio `least` and the highest return within the largest risk."""
-    highest = optimize(replace(problem, objective=MaximizeReturn()), settings)
+    shares = settings.shares(request.points + 4)
+    highest = optimize(replace(problem, objective=MaximizeReturn()), next(shares))
     if highest.weights is None:
         return failed(highest)
-    top = highest if request.max_risk is None else _highest_within(problem, request.max_risk, least, settings)
+    top = highest if request.max_risk is None else _highest_within(problem, request.max_risk, least, next(shares))
     low, high, best_return = (_value(problem, solution) for solution in (least, top, highest))
     assert low is not None
     assert best_return is not None
@@ -36,28 +37,22 @@ def resolve(problem: Problem, request: FrontierRequest, least: Solution, setting
     if high is None or start > high + settings.tolerance:
         return outside(request, 0.0 if least.certificate is None else least.certificate.objective, best_return)
     targets = np.linspace(min(start, high), high, request.points).tolist()
-    shares = _shares(settings, len(targets) + 2)
     solved = [_at_return(problem, target, next(shares)) for target in targets]
-    missing = next((s for s in solved if s.weights is None), None)
-    if missing is not None:
-        return failed(missing)
+    found = [s for s in solved if s.weights is not None]
+    # A search that ran out of time before it found anything leaves a hole; any other end without weights is the answer.
+    missing = [s for s in solved if s.weights is None]
+    if not found or any(s.status is not Status.LIMIT_REACHED for s in missing):
+        return failed(missing[0])
     best = optimize(replace(problem, objective=MaximizeRatio(request.risk_free)), next(shares))
     at_top = _at_return(problem, best_return, next(shares))
     return EfficientFrontier(
         _status([least, top, *solved]),
-        f"{len(solved)} points, each solved at its return",
-        points=tuple(_point(problem, s, request.risk_free) for s in solved),
+        f"{len(found)} points, each solved at its return" + (f"; {len(missing)} not found in time" if missing else ""),
+        points=tuple(_point(problem, s, request.risk_free) for s in found),
         minimum_risk=_point(problem, least, request.risk_free),
         maximum_return=_point(problem, highest if at_top.weights is None else at_top, request.risk_free),
         optimal=None if best.weights is None else _point(problem, best, request.risk_free),
     )
-
-
-def _shares(settings: Settings, solves: int) -> Iterator[Settings]:
-    """Settings for each of `solves` solves: the time that is left, in equal parts."""
-    for left in range(solves, 0, -1):
-        now = settings.clock()
-        yield replace(settings, deadline=now + max(settings.deadline - now, 0.0) / left)
 
 
 def _status(solutions: Iterable[Solution]) -> Status:

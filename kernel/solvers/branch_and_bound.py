@@ -70,7 +70,8 @@ class BranchAndBound:
         search = _Search()
         search.push(_Node((), -np.inf))
         while search.heap and not self._closed(search, settings):
-            if search.nodes >= settings.node_limit or settings.clock() > settings.deadline:
+            # The root is always looked at: it may already hold an answer.
+            if search.nodes and (search.nodes >= settings.node_limit or settings.clock() > settings.deadline):
                 return self._conclude(search, program, root, RawStatus.LIMIT)
             self._expand(search, program, heapq.heappop(search.heap)[2], settings)
         proven = self._closed(search, settings) or search.unsettled == np.inf

@@ -97,11 +97,10 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
 
     async def Optimize(self, request: pb.OptimizeRequest, context: Context) -> pb.OptimizeResponse:
         """Create an optimization and wait for its end."""
-        accepted = await self._optimizations.create(request.optimization)
-        if accepted.stored is None:
-            return pb.OptimizeResponse(optimization=pb.GetOptimizationResponse(status=accepted.status))
-        limit = self._optimizations.longest_seconds
-        stored = await self._optimizations.wait_or_cancel(accepted.stored, time_left(context, limit))
+        seconds = time_left(context, self._optimizations.longest_seconds)
+        stored = await self._optimizations.optimize(request.optimization, seconds)
+        if stored is None:
+            return pb.OptimizeResponse(optimization=pb.GetOptimizationResponse(status="validated"))
         response = from_stored(stored)
         return pb.OptimizeResponse(
             optimization=response,

@@ -161,19 +161,29 @@ class OptimizationWorkflow:
                     return
                 await change.wait(_LOOK_SECONDS)
 
-    async def wait_or_cancel(self, optimization: OptimizationRequest, seconds: float) -> StoredOptimization:
-        """The optimization once it has ended. It goes with the call, unless a request_id lets the caller come back.
+    async def optimize(self, message: pb.CreateOptimizationRequest, seconds: float) -> StoredOptimization | None:
+        """Create an optimization and wait for its end; None when it was only to be checked.
+
+        It goes with the call, also when that ends while it is being created, unless a request_id lets the caller
+        come back.
 
         Raises:
             OutOfTime: It has not ended within `seconds`.
+            InvalidRequest, NotServed, NotFound, NotReady, Conflict: As for `create`.
         """
+        creating = asyncio.create_task(self.create(message))
         try:
-            return await self.wait(optimization.id, seconds)
+            accepted = await asyncio.shield(creating)
+            return None if accepted.stored is None else await self.wait(accepted.stored.id, seconds)
         except (asyncio.CancelledError, OutOfTime):
-            if optimization.request_id is None:
-                with suppress(StorageError):
-                    await self.cancel(optimization.id)
+            await self._abandon((await creating).stored)
             raise
+
+    async def _abandon(self, optimization: OptimizationRequest | None) -> None:
+        """Cancel an optimization that nobody can come back to."""
+        if optimization is not None and optimization.request_id is None:
+            with suppress(StorageError):
+                await self.cancel(optimization.id)
 
     async def wait(self, optimization_id: str, seconds: float) -> StoredOptimization:
         """The optimization once it has ended.

@@ -286,7 +286,7 @@ class BlackLitterman(_message.Message):
     RISK_AVERSION_FIELD_NUMBER: _builtins.int
     MARKET_CAPS_FIELD_NUMBER: _builtins.int
     tau: _builtins.float
-    """Uncertainty of the prior as a multiple of the covariance, 1e-9 to 1e6; absent = 0.05."""
+    """Uncertainty of the prior as a multiple of the covariance, above 0 (1e-9), at most 1000000; absent = 0.05."""
     risk_aversion: _builtins.float
     """Risk aversion of the market, above 0; absent = 2.5."""
     @_builtins.property

@@ -6,10 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from kernel.constraints import SmallestPosition, WeightBounds
+from kernel.constraints import SmallestPosition, WeightBounds, budget
 from kernel.errors import ProblemError
+from kernel.measures import Volatility
 from kernel.methods.mean_risk import canonicalize, measurements, optimize
-from kernel.problem import MinimizeRisk, Problem, Settings
+from kernel.problem import MinimizeRisk, Moments, Problem, Settings
 from kernel.solvers import solve_convex
 from kernel.solvers.base import RawStatus
 from kernel.solvers.branch_and_bound import BranchAndBound
@@ -132,11 +133,23 @@ def test_time_limit_counts_the_callers_clock():
     assert stopped.status is Status.LIMIT_REACHED
 
 
-def test_a_limit_before_any_portfolio_is_found():
+def test_the_root_is_looked_at_whatever_the_limit():
     problem = with_threshold(convex_problem("risk", "none"), 0.12)
+    proven = optimize(problem, SETTINGS)
+    stopped = optimize(problem, Settings(node_limit=0))
+    assert stopped.status is Status.LIMIT_REACHED
+    assert stopped.certificate.bound <= proven.certificate.objective <= stopped.certificate.objective
+
+
+def test_a_limit_before_any_portfolio_is_found():
+    """Rounding the root leaves two positions of at most 0.45; that three are needed only the next nodes could tell."""
+    moments = Moments(("A", "B", "C", "D"), np.zeros(4), np.diag([0.01, 0.01, 0.2, 0.21]))
+    bounds = WeightBounds(np.zeros(4), np.full(4, 0.45), ("min",) * 4, ("max",) * 4)
+    problem = with_threshold(Problem(moments, MinimizeRisk(), Volatility(moments), (bounds, budget(4))), 0.2, range(4))
     stopped = optimize(problem, Settings(node_limit=0))
     assert stopped.status is Status.LIMIT_REACHED
     assert stopped.weights is None
+    assert optimize(problem, SETTINGS).status is Status.OPTIMAL
 
 
 def test_positions_that_cannot_add_up_are_infeasible():
