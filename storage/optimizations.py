@@ -68,10 +68,6 @@ class OptimizationRepository(RequestRepository[OptimizationRequest, Optimization
         """Notes the job that does the work."""
         await self._run(self._sql["set_job"], {"id": identifier, "job_id": job_id})
 
-    async def set_pricing_pack(self, identifier: str, pricing_pack_id: str) -> None:
-        """Notes the prices that the work is done on."""
-        await self._run(self._sql["set_pricing_pack"], {"id": identifier, "pricing_pack_id": pricing_pack_id})
-
     async def summaries(
         self, portfolio_id: str | None, status: str | None, limit: int, before: Cursor | None = None
     ) -> tuple[OptimizationSummary, ...]:

@@ -32,6 +32,3 @@ class RiskMeasure(Protocol):
 
     def slope(self, risk: float) -> float:
         """dr/dg at r = `risk`: turns multipliers of the program into marginal risk."""
-
-    def gradient(self, w: Vector) -> Vector:
-        """(n,) marginal risk; ``w'gradient`` is the risk (Euler)."""

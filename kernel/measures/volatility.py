@@ -44,10 +44,6 @@ class Volatility:
         """1/risk; zero risk has no slope and gives zero."""
         return 1.0 / risk if risk > 0 else 0.0
 
-    def gradient(self, w: Vector) -> Vector:
-        """Sigma w / sigma."""
-        return np.asarray(self.moments.Sigma @ w * self.slope(self.of(w)), dtype=np.float64)
-
 
 def covariance_root(Sigma: Matrix) -> Matrix:
     """A matrix M (k, n) with M'M = Sigma: Cholesky where Sigma is positive definite, else from its eigenvalues.

@@ -63,9 +63,6 @@ SELECT
 -- name: set_job
 UPDATE optimization_requests SET job_id = %(job_id)s WHERE id = %(id)s;
 
--- name: set_pricing_pack
-UPDATE optimization_requests SET pricing_pack_id = %(pricing_pack_id)s WHERE id = %(id)s;
-
 -- name: start
 UPDATE optimization_requests SET status = 'running', updated_at = NOW()
 WHERE id = %(id)s AND status IN ('pending', 'running');

@@ -218,13 +218,12 @@ async def test_cancel_and_complete_agree_on_who_came_first(filled: Database):
 
 
 async def test_job_and_prices_are_noted(filled: Database):
-    request = optimization()
     async with filled.transaction() as connection:
         pack = await PricingPackRepository(connection).store(prices(), "test")
+        request = optimization(pricing_pack_id=pack.id)
         repository = OptimizationRepository(connection)
         await repository.create(request)
         await repository.set_job(request.id, 12)
-        await repository.set_pricing_pack(request.id, pack.id)
         stored = (await repository.find(request.id)).request
     assert (stored.job_id, stored.pricing_pack_id) == (12, pack.id)
 
