@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 from procrastinate import JobContext, RetryStrategy
@@ -66,6 +65,10 @@ class Worker:
         """Bring back jobs of workers that died, every second."""
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
-            with suppress(Exception):
-                if count := await self._queue.take_up_stalled(_SILENT_SECONDS):
-                    _log.warning("stalled jobs taken up again", jobs=count)
+            try:
+                count = await self._queue.take_up_stalled(_SILENT_SECONDS)
+            except Exception as error:  # a lost database is tried again in a second
+                _log.warning("stalled jobs not looked at", reason=type(error).__name__)
+                continue
+            if count:
+                _log.warning("stalled jobs taken up again", jobs=count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from portfolio_optimization.v1 import market_data_pb2 as pb
 
@@ -29,6 +30,25 @@ from storage.pricing_packs import PricingPackRepository
 from storage.records import Cursor, FactorSet, PricingPack
 from storage.tables import FactorTable, PriceTable
 
+_PATIENCE_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def _to_its_end(parts: AsyncIterator[object]) -> AsyncIterator[None]:
+    """Let a refused caller finish sending, unread and for a bounded time.
+
+    A refusal in the middle of a stream finds some clients writing, and they then report the write that failed in place
+    of the refusal.
+    """
+    try:
+        yield
+    except InvalidRequest:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                async for _ in parts:
+                    pass
+        raise
+
 
 class MarketDataWorkflow:
     """Pricing packs and factor sets."""
@@ -45,8 +65,9 @@ class MarketDataWorkflow:
             InvalidRequest: With every fault; nothing is stored.
         """
         stream = price_stream()
-        async for part in parts:
-            await asyncio.to_thread(take_prices, stream, part)
+        async with _to_its_end(parts):
+            async for part in parts:
+                await asyncio.to_thread(take_prices, stream, part)
         header = stream.header
         async with self._storing:
             names, closes = await asyncio.to_thread(stream.end)
@@ -75,8 +96,9 @@ class MarketDataWorkflow:
             InvalidRequest: With every fault; nothing is stored.
         """
         stream = factor_stream()
-        async for part in parts:
-            await asyncio.to_thread(take_returns, stream, part)
+        async with _to_its_end(parts):
+            async for part in parts:
+                await asyncio.to_thread(take_returns, stream, part)
         header = stream.header
         async with self._storing:
             factors, returns = await asyncio.to_thread(stream.end)

@@ -148,7 +148,7 @@ async def test_a_wrong_pack_is_refused_and_nothing_kept(
 
 async def test_faults_name_day_value_and_instrument(stocked: Data) -> None:
     bad = price_block(KO=[1.0, -3.0, 0.0], AAPL=[1.0], XOM=THREE)
-    faults = await refused(load(stocked, [price_header(), bad]))
+    faults = await refused(load(stocked, [price_header(), *[bad] * 10]))
     assert faults == {
         "block.series[KO].closes": "must be above 0 and below 1e+12, not -3 on 2022-12-27, and 1 more",
         "block.series[AAPL].closes": "must have 3 values, one for every day, not 1",
@@ -157,9 +157,9 @@ async def test_faults_name_day_value_and_instrument(stocked: Data) -> None:
     assert unknown["block.series"] == "names N1, N2, not known as an instrument"
 
 
-async def test_a_long_list_of_faults_is_not_read_on(stocked: Data) -> None:
+async def test_a_stream_of_faults_is_not_read_on(stocked: Data) -> None:
     bad = price_block(**{f"N{k}": [0.0] * 3 for k in range(1000)})
-    faults = await refused(load(stocked, [price_header(), bad]))
+    faults = await refused(load(stocked, [price_header(), *[bad] * 10]))
     assert len(faults) == 21
     assert faults["block.series"].endswith("what follows was not looked at")
 
