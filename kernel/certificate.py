@@ -19,6 +19,9 @@ from kernel.canonical import Cone, Program, Vector
 from kernel.problem import Settings
 from kernel.status import Status
 
+# Beyond it exp() leaves the range of numbers that sums can bear.
+_LARGEST_EXPONENT = 500.0
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
@@ -53,7 +56,7 @@ def assess(program: Program, x: Vector, z: Vector) -> Assessment:
 
 
 def lower_bound(program: Program, x: Vector, z: Vector) -> float:
-    """The bound of the module's docstring, for the program without its semicontinuity."""
+    """The bound of the module's docstring, for the program without its discrete variables."""
     z = project_dual(program, z)
     r = reduced_costs(program, x, z)
     reach = 10.0 * max(1.0, float(np.abs(x).max(initial=0.0)))
@@ -77,6 +80,8 @@ def project_dual(program: Program, z: Vector) -> Vector:
             np.maximum(part, 0.0, out=part)
         elif block.cone is Cone.SECOND_ORDER:
             part[:] = _project_second_order(part)
+        elif block.cone is Cone.EXPONENTIAL:
+            part[:] = _lift_exponential_dual(part)
     return projected
 
 
@@ -87,7 +92,7 @@ def violation(program: Program, x: Vector) -> float:
     for block in program.blocks:
         worst = max(worst, _outside(block.cone, s[block.rows]))
     scale = 1.0 if program.kappa is None else max(float(x[program.kappa]), 1e-12)
-    return max(worst, *(_gap_to_semicontinuity(x, program), 0.0)) / scale
+    return max(worst, _gap_to_discrete(x, program)) / scale
 
 
 def _outside(cone: Cone, s: Vector) -> float:
@@ -95,12 +100,33 @@ def _outside(cone: Cone, s: Vector) -> float:
         return float(np.abs(s).max(initial=0.0))
     if cone is Cone.NONNEGATIVE:
         return float((-s).max(initial=0.0))
+    if cone is Cone.EXPONENTIAL:
+        return _outside_exponential(s)
     return float(np.linalg.norm(s[1:]) - s[0])
 
 
-def _gap_to_semicontinuity(x: Vector, program: Program) -> float:
+def _outside_exponential(s: Vector) -> float:
+    """By how much s_2 falls short of s_1 exp(s_0 / s_1), whose limit at s_1 = 0 is 0 for s_0 <= 0."""
+    if s[1] <= 0.0:
+        return float(max(-s[1], s[0], -s[2]))
+    return float(s[1] * np.exp(min(s[0] / s[1], _LARGEST_EXPONENT)) - s[2])
+
+
+def _gap_to_discrete(x: Vector, program: Program) -> float:
     scale = 1.0 if program.kappa is None else float(x[program.kappa])
-    return max((min(abs(x[v.index]), v.threshold * scale - x[v.index]) for v in program.semicontinuous), default=0.0)
+    gaps = [min(abs(x[v.index]), v.threshold * scale - x[v.index]) for v in program.semicontinuous]
+    for v in program.integral:
+        step = v.step * scale
+        gaps.append(abs(x[v.index] - step * round(x[v.index] / step)) if step > 0 else 0.0)
+    return max(gaps, default=0.0)
+
+
+def _lift_exponential_dual(z: Vector) -> Vector:
+    """A member of the dual cone ``-u exp(v / u) <= e w, u <= 0`` near (u, v, w), the last entry raised."""
+    u, v, w = z
+    if u >= 0.0:
+        return np.array([0.0, max(v, 0.0), max(w, 0.0)])
+    return np.array([u, v, max(w, -u * np.exp(min(v / u - 1.0, _LARGEST_EXPONENT)))])
 
 
 def _project_second_order(v: Vector) -> Vector:

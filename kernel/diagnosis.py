@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from kernel.canonical import Cone, Mask, Program, ProgramBuilder, RowBlock, Vector, widen
+from kernel.builder import ProgramBuilder
+from kernel.canonical import DEFINITION, Cone, Mask, Program, Quadratic, RowBlock, Vector, widen
 from kernel.problem import Problem, Settings
 from kernel.solution import Explanation, Relaxation
 from kernel.solvers import RawStatus, solve, solve_convex
 
-_HARD = frozenset({"budget", "absolute change", "long_only", "no_leverage"})
+_HARD = frozenset({"budget", DEFINITION, "long_only", "no_leverage"})
 _NOTHING = 1e-9
 
 
@@ -130,12 +131,14 @@ def _solve_elastic(program: Program, names: list[str], settings: Settings) -> _E
     stretch = sp.coo_array((-np.ones(len(rows)), (rows, columns)), shape=(len(program.b), size + count))
     elastic = replace(
         program,
-        P=np.zeros((0, 0)),
+        P=Quadratic(),
         q=np.append(np.zeros(size), np.ones(count)),
         A=sp.csr_array(widen(program.A, size + count) + sp.csr_array(stretch)),
         lower=np.append(program.lower, np.zeros(count)),
         upper=np.append(program.upper, np.full(count, np.inf)),
         semicontinuous=(),
+        integral=(),
+        hinges=(),
     )
     raw = solve_convex(elastic, settings)
     if raw.status is not RawStatus.SOLVED:
@@ -151,7 +154,7 @@ def _elastic_places(program: Program, column: dict[str, int]) -> tuple[list[int]
     columns: list[int] = []
     first = program.size
     for block in program.blocks:
-        heads = [block.start] if block.cone is Cone.SECOND_ORDER else range(block.start, block.stop)
+        heads = [block.start] if not block.cone.is_linear else range(block.start, block.stop)
         for row, name in zip(heads, block.names, strict=True):
             if name in column:
                 rows.append(row)
@@ -173,7 +176,7 @@ def _conflicts(program: Program, names: list[str], settings: Settings) -> bool:
     wanted = set(names) | _HARD
     dropped = np.zeros(len(program.b), dtype=bool)
     for block in program.blocks:
-        heads = slice(block.start, block.start + 1) if block.cone is Cone.SECOND_ORDER else block.rows
+        heads = slice(block.start, block.start + 1) if not block.cone.is_linear else block.rows
         dropped[heads] = [name not in wanted for name in block.names]
     loose = replace(program, b=np.where(dropped & ~program.mask(Cone.ZERO), 1e6, program.b))
     elastic = _solve_elastic(loose, names, settings)

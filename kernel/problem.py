@@ -1,4 +1,4 @@
-"""A portfolio problem in the caller's terms: frozen data, no mathematics.
+"""A portfolio problem in the caller's terms: frozen data.
 
 optimise    an Objective over Moments
 subject to  Constraints, each with the caller's name
@@ -9,46 +9,63 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernel.canonical import Matrix, Vector
+from kernel.costs import TradingCost
 from kernel.errors import ProblemError
+from kernel.objectives import Objective
+from kernel.quadratic import Matrix, Quadratic, Vector
 
 if TYPE_CHECKING:
     from kernel.constraints import Constraint
     from kernel.measures import RiskMeasure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moments:
-    """Expected returns `mu` (n,) and covariance `Sigma` (n, n), both annual, of the named assets.
+    """Expected returns `mu` (n,) and a covariance (n, n), both annual, of the named assets.
+
+    Attributes:
+        covariance: (n, n) matrix, or a factor form that is positive semidefinite by its making.
 
     Raises:
-        ProblemError: Shapes differ, a number is not finite, or Sigma is not symmetric.
+        ProblemError: Shapes differ, a number is not finite, or the covariance is not symmetric positive semidefinite.
     """
 
     names: tuple[str, ...]
     mu: Vector
-    Sigma: Matrix
+    covariance: Matrix | Quadratic
 
     def __post_init__(self) -> None:
         n = len(self.names)
         if n == 0:
             raise ProblemError("universe", "has no assets")
-        if self.mu.shape != (n,) or self.Sigma.shape != (n, n):
-            raise ProblemError("moments", f"{n} assets, but mu {self.mu.shape} and Sigma {self.Sigma.shape}")
+        given = self.covariance
+        shape = given.shape if isinstance(given, np.ndarray) else (given.size, given.size)
+        if self.mu.shape != (n,) or shape != (n, n):
+            raise ProblemError("moments", f"{n} assets, but mu {self.mu.shape} and Sigma {shape}")
         for i in np.flatnonzero(~np.isfinite(self.mu)).tolist():
             raise ProblemError(f"expected_returns[{self.names[i]}]", f"must be finite, not {self.mu[i]}")
-        if not np.isfinite(self.Sigma).all():
-            i, j = (int(indices[0]) for indices in np.nonzero(~np.isfinite(self.Sigma)))
-            raise ProblemError(f"covariance[{self.names[i]}, {self.names[j]}]", "must be finite")
-        if not np.array_equal(self.Sigma, self.Sigma.T):
-            raise ProblemError("covariance", "must be symmetric")
-        _require_semidefinite(self.Sigma)
         self.mu.flags.writeable = False
-        self.Sigma.flags.writeable = False
+        if isinstance(given, np.ndarray):
+            _require_covariance(self.names, given)
+            given.flags.writeable = False
+        elif not np.isfinite(given.diagonal_entries).all():
+            i = int(np.flatnonzero(~np.isfinite(given.diagonal_entries))[0])
+            raise ProblemError(f"covariance[{self.names[i]}, {self.names[i]}]", "must be finite")
+
+    @cached_property
+    def quadratic(self) -> Quadratic:
+        """The covariance as the quadratic part of a program."""
+        return Quadratic(self.covariance) if isinstance(self.covariance, np.ndarray) else self.covariance
+
+    @property
+    def Sigma(self) -> Matrix:
+        """(n, n) the covariance, made dense where it came as factors."""
+        return self.quadratic.dense
 
     @property
     def n(self) -> int:
@@ -58,11 +75,20 @@ class Moments:
     @property
     def typical_volatility(self) -> float:
         """Root mean variance of the assets: against it a volatility is large or small."""
-        return math.sqrt(float(np.diag(self.Sigma).mean()))
+        return math.sqrt(float(self.quadratic.diagonal_entries.mean()))
 
     def volatility(self, w: Vector) -> float:
         """sqrt(w'Sigma w), annual."""
-        return math.sqrt(max(float(w @ self.Sigma @ w), 0.0))
+        return math.sqrt(max(float(w @ self.quadratic.times(w)), 0.0))
+
+
+def _require_covariance(names: tuple[str, ...], Sigma: Matrix) -> None:
+    if not np.isfinite(Sigma).all():
+        i, j = (int(indices[0]) for indices in np.nonzero(~np.isfinite(Sigma)))
+        raise ProblemError(f"covariance[{names[i]}, {names[j]}]", "must be finite")
+    if not np.array_equal(Sigma, Sigma.T):
+        raise ProblemError("covariance", "must be symmetric")
+    _require_semidefinite(Sigma)
 
 
 def _require_semidefinite(Sigma: Matrix) -> None:
@@ -76,66 +102,6 @@ def _require_semidefinite(Sigma: Matrix) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ProportionalCost:
-    """A cost of ``rates'|w - w0| + sale_rates'(w0 - w)+``, charged once against the annual return.
-
-    Attributes:
-        rates: (n,) cost of buying or selling, as a fraction of what is traded.
-        w0: (n,) current weights.
-        sale_rates: (n,) what sales cost beyond that (tax on realised gains); None = nothing. All rates are >= 0, so
-            that the cost is convex.
-    """
-
-    rates: Vector
-    w0: Vector
-    sale_rates: Vector | None = None
-
-    @property
-    def offset(self) -> float:
-        """The constant of the cost, written as linear terms over t >= |w - w0| and w (see `cost_terms`)."""
-        return 0.0 if self.sale_rates is None else 0.5 * float(self.sale_rates @ self.w0)
-
-    def of(self, w: Vector) -> float:
-        """The cost of moving from w0 to w."""
-        change = w - self.w0
-        tax = 0.0 if self.sale_rates is None else float(self.sale_rates @ np.maximum(-change, 0.0))
-        return float(self.rates @ np.abs(change)) + tax
-
-
-@dataclass(frozen=True, slots=True)
-class MinimizeRisk:
-    """Least risk. With costs: least ``risk_aversion/2 w'Sigma w + cost``, the utility at zero expected returns."""
-
-    risk_aversion: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class MaximizeReturn:
-    """Highest ``mu'w - cost``."""
-
-
-@dataclass(frozen=True, slots=True)
-class MaximizeUtility:
-    """Highest ``mu'w - cost - risk_aversion/2 w'Sigma w``."""
-
-    risk_aversion: float
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.risk_aversion) and self.risk_aversion > 0):
-            raise ProblemError("preferences.risk_aversion", f"must be positive, not {self.risk_aversion}")
-
-
-@dataclass(frozen=True, slots=True)
-class MaximizeRatio:
-    """Highest ``(mu'w - cost - risk_free) / risk(w)``; `risk_free` is annual."""
-
-    risk_free: float
-
-
-Objective = MinimizeRisk | MaximizeReturn | MaximizeUtility | MaximizeRatio
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """Everything that the answer depends on."""
 
@@ -143,7 +109,7 @@ class Problem:
     objective: Objective
     measure: RiskMeasure
     constraints: tuple[Constraint, ...]
-    cost: ProportionalCost | None = None
+    cost: TradingCost | None = None
 
     def net_return(self, w: Vector) -> float:
         """Expected return mu'w less the cost of getting to w."""

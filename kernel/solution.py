@@ -80,7 +80,10 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The answer to a problem. `weights` and `certificate` are present exactly when the status has weights."""
+    """The answer to a problem. `weights` and `certificate` are present exactly when the status has weights.
+
+    `x` holds all variables of the program that was solved: from there a similar problem starts warm.
+    """
 
     status: Status
     message: str
@@ -89,3 +92,4 @@ class Solution:
     constraints: tuple[ConstraintReport, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     explanation: Explanation | None = None
+    x: Vector | None = None

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kernel.canonical import ProgramBuilder, Vector
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.canonical import ProgramBuilder, Vector
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Vector
 from kernel.constraints.base import Measurement
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernel.canonical import Cone, Matrix, ProgramBuilder, Vector
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Cone, Matrix, Vector
 from kernel.constraints.base import Measurement
 
 

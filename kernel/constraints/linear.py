@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from kernel.canonical import Cone, ProgramBuilder, Vector
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Cone, Vector
 from kernel.constraints.base import Measurement
 from kernel.errors import ProblemError
 

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.canonical import Cone, ProgramBuilder, Vector
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Cone, Vector
 from kernel.constraints.base import Measurement
-from kernel.problem import ProportionalCost
-
-
-def cost_terms(builder: ProgramBuilder, cost: ProportionalCost) -> list[tuple[slice, Vector]]:
-    """The cost less its offset as linear terms over t >= |w - w0|; sales are ``(w0 - w)+ = (t - w + w0)/2``."""
-    t = builder.absolute_change(cost.w0)
-    if cost.sale_rates is None:
-        return [(t, cost.rates)]
-    return [(t, cost.rates + 0.5 * cost.sale_rates), (builder.weights, -0.5 * cost.sale_rates)]
+from kernel.costs import TradingCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +25,11 @@ class NetReturnFloor:
     name: str
     mu: Vector
     floor: float
-    cost: ProportionalCost | None = None
+    cost: TradingCost | None = None
 
     def add_to(self, builder: ProgramBuilder) -> None:
         """One row ``-mu'w + cost <= -floor``."""
-        costs = [] if self.cost is None else cost_terms(builder, self.cost)
+        costs = [] if self.cost is None else self.cost.form(builder)
         offset = 0.0 if self.cost is None else self.cost.offset
         terms = [(builder.weights, -self.mu[None, :]), *((place, c[None, :]) for place, c in costs)]
         builder.add_rows((self.name,), Cone.NONNEGATIVE, terms, np.array([-self.floor - offset]))

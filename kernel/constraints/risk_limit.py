@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernel.canonical import ProgramBuilder, Vector
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Vector
 from kernel.constraints.base import Measurement
 from kernel.errors import ProblemError
 from kernel.measures import RiskMeasure
@@ -29,4 +30,4 @@ class RiskLimit:
 
     def measure(self, w: Vector) -> Iterable[Measurement]:
         """The measure, taken from the weights."""
-        return [Measurement(self.name, self.measure_of_risk.name, "<=", self.limit, self.measure_of_risk.of(w))]
+        return [Measurement(self.name, self.measure_of_risk.unit, "<=", self.limit, self.measure_of_risk.of(w))]

@@ -18,7 +18,8 @@ from kernel.frontier.points import EfficientFrontier, FrontierPoint, FrontierReq
 from kernel.frontier.resolve import resolve
 from kernel.measures.volatility import covariance_root
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MaximizeReturn, MinimizeRisk, Problem, Settings
+from kernel.objectives import MaximizeReturn, MinimizeRisk
+from kernel.problem import Problem, Settings
 from kernel.solution import Solution
 from kernel.status import Status
 
@@ -46,7 +47,7 @@ def efficient_frontier(problem: Problem, request: FrontierRequest, settings: Set
 def _least_risk(problem: Problem, settings: Settings) -> Solution:
     """The portfolio of least risk; where many have it (a singular covariance), the one of them that earns most."""
     least = optimize(replace(problem, objective=MinimizeRisk(), cost=None), settings)
-    root = covariance_root(problem.moments.Sigma)
+    root = covariance_root(problem.moments.quadratic)
     if least.weights is None or len(root) == problem.moments.n:
         return least
     same_risk = FixedExposures("least risk", root.T, root @ least.weights)

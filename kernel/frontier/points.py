@@ -11,7 +11,8 @@ from kernel.certificate import lower_bound, violation
 from kernel.constraints import NetReturnFloor
 from kernel.errors import ProblemError
 from kernel.methods.mean_risk import canonicalize, relative_gap
-from kernel.problem import MinimizeRisk, Problem
+from kernel.objectives import MinimizeRisk
+from kernel.problem import Problem
 from kernel.solution import Solution
 from kernel.status import Status
 

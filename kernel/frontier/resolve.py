@@ -18,7 +18,8 @@ from kernel.frontier.points import (
     sharpe,
 )
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MaximizeRatio, MaximizeReturn, MinimizeRisk, Problem, Settings
+from kernel.objectives import MaximizeRatio, MaximizeReturn, MinimizeRisk
+from kernel.problem import Problem, Settings
 from kernel.solution import Solution
 from kernel.status import Status
 

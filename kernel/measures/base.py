@@ -2,33 +2,77 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
-from kernel.canonical import ProgramBuilder, Vector
+from kernel.builder import Form, ProgramBuilder
+from kernel.canonical import Vector
 
 
 class RiskMeasure(Protocol):
-    """A convex, positively homogeneous measure of the risk of weights, in annual units.
+    """A convex measure of the risk of weights.
 
-    A measure may enter a program through an increasing function of itself (volatility through its half square);
-    `from_program` and `slope` translate values and multipliers back.
+    A measure may enter a program through an increasing function of itself, its *penalty* (volatility through half its
+    square); `from_program` and `slope` translate values and multipliers back. In a ratio program every method writes
+    the perspective kappa risk(y / kappa).
     """
 
     @property
     def name(self) -> str:
         """The word of the contract's vocabulary."""
 
+    @property
+    def unit(self) -> str:
+        """The unit of its values, as limits and reports state it."""
+
     def minimize(self, builder: ProgramBuilder, weight: float) -> None:
-        """Add ``weight * g(risk(w))`` to the objective, g increasing."""
+        """Add ``weight * penalty(risk(w))`` to the objective."""
 
     def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
         """Add rows that mean ``risk(w) <= limit``."""
 
+    def epigraph(self, builder: ProgramBuilder) -> Form:
+        """Add rows that mean ``risk(w) <= form(x)`` and return the form."""
+
     def of(self, w: Vector) -> float:
         """The risk of w, measured from w alone."""
 
+    def penalty(self, risk: float) -> float:
+        """What stands for `risk` in programs and utilities."""
+
     def from_program(self, value: float) -> float:
-        """The risk r with g(r) = value."""
+        """The risk r with penalty(r) = value."""
 
     def slope(self, risk: float) -> float:
-        """dr/dg at r = `risk`: turns multipliers of the program into marginal risk."""
+        """dr/dpenalty at r = `risk`: turns multipliers of the program into marginal risk."""
+
+    def contributions(self, w: Vector) -> Vector | None:
+        """(n,) ``w_i dr/dw_i``, which add up to a risk that is homogeneous of degree one; None where it has none."""
+
+
+class EpigraphMeasure(ABC):
+    """A measure that enters every program as itself, through the rows of its epigraph."""
+
+    @abstractmethod
+    def epigraph(self, builder: ProgramBuilder) -> Form:
+        """Add rows that mean ``risk(w) <= form(x)`` and return the form."""
+
+    def minimize(self, builder: ProgramBuilder, weight: float) -> None:
+        """Add ``weight * risk(w)`` to the objective."""
+        builder.minimize_form(self.epigraph(builder), weight)
+
+    def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
+        """Add the epigraph and the row ``form <= limit``."""
+        builder.add_limit(name, self.epigraph(builder), limit)
+
+    def penalty(self, risk: float) -> float:
+        """The risk itself."""
+        return risk
+
+    def from_program(self, value: float) -> float:
+        """The value itself."""
+        return value
+
+    def slope(self, risk: float) -> float:
+        """1."""
+        return 1.0

@@ -1,40 +1,33 @@
-"""Volatility, sigma(w) = sqrt(w'Sigma w), annual; it enters programs through its half square."""
+"""Volatility, variance and tracking error: the measures that are a norm ``||root w - shift||`` or its square, annual.
+
+    volatility     sqrt(w'Sigma w)
+    variance       w'Sigma w
+    tracking error sqrt((w - b)'Sigma (w - b)), or the sample deviation of ``R w - r_b`` from its mean
+
+References: Markowitz (1952); Roll (1992) for the tracking error.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 
-from kernel.canonical import Cone, Matrix, ProgramBuilder, Vector
+from kernel.builder import Form, ProgramBuilder
+from kernel.canonical import Cone, Matrix, Quadratic, Vector
+from kernel.measures.base import EpigraphMeasure
 from kernel.problem import Moments
 
+_ONE = np.ones(1)
 
-@dataclass(frozen=True, slots=True)
-class Volatility:
-    """The standard deviation of the annual return.
 
-    References: Markowitz (1952). As a limit: the second-order cone ``||L'w|| <= limit`` with ``L L' = Sigma``.
-    """
+class _RootOfSquare:
+    """A risk r that enters programs through r^2 / 2."""
 
-    moments: Moments
-    name: str = "volatility"
-
-    def minimize(self, builder: ProgramBuilder, weight: float) -> None:
-        """Add ``weight/2 w'Sigma w``."""
-        builder.minimize_quadratic(self.moments.Sigma if weight == 1.0 else weight * self.moments.Sigma)
-
-    def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
-        """Add ``(limit, L'w)`` in the second-order cone."""
-        root = covariance_root(self.moments.Sigma)
-        rows = np.vstack([np.zeros((1, builder.n)), -root])
-        b = np.zeros(len(rows))
-        b[0] = limit
-        builder.add_rows((name,), Cone.SECOND_ORDER, [(builder.weights, rows)], b)
-
-    def of(self, w: Vector) -> float:
-        """sqrt(w'Sigma w)."""
-        return self.moments.volatility(w)
+    def penalty(self, risk: float) -> float:
+        """r^2 / 2."""
+        return 0.5 * risk**2
 
     def from_program(self, value: float) -> float:
         """Sqrt(2 value)."""
@@ -45,11 +38,149 @@ class Volatility:
         return 1.0 / risk if risk > 0 else 0.0
 
 
-def covariance_root(Sigma: Matrix) -> Matrix:
-    """A matrix M (k, n) with M'M = Sigma: Cholesky where Sigma is positive definite, else from its eigenvalues.
+@dataclass(frozen=True, slots=True)
+class Volatility(_RootOfSquare):
+    """The standard deviation of the annual return."""
+
+    moments: Moments
+    name: str = "volatility"
+    unit: str = "volatility"
+
+    def minimize(self, builder: ProgramBuilder, weight: float) -> None:
+        """Add ``weight/2 w'Sigma w``."""
+        builder.minimize_quadratic(self.moments.quadratic.scaled(weight))
+
+    def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
+        """Add ``(limit, root w)`` in the second-order cone."""
+        _limit_norm(builder, name, covariance_root(self.moments.quadratic), limit)
+
+    def epigraph(self, builder: ProgramBuilder) -> Form:
+        """A variable t >= ||root w||."""
+        root = covariance_root(self.moments.quadratic)
+        return [(builder.add_norm([(builder.weights, root)], np.zeros(len(root))), _ONE)]
+
+    def of(self, w: Vector) -> float:
+        """sqrt(w'Sigma w)."""
+        return self.moments.volatility(w)
+
+    def contributions(self, w: Vector) -> Vector | None:
+        """w_i (Sigma w)_i / volatility."""
+        risk = self.of(w)
+        return w * self.moments.quadratic.times(w) / risk if risk > 0 else np.zeros(len(w))
+
+
+@dataclass(frozen=True, slots=True)
+class Variance(EpigraphMeasure):
+    """The variance of the annual return; of degree two, so that a ratio over it prefers less of everything."""
+
+    moments: Moments
+    name: str = "variance"
+    unit: str = "variance"
+
+    def minimize(self, builder: ProgramBuilder, weight: float) -> None:
+        """Add ``weight/2 w'Sigma w``, and to a ratio program half its perspective ``y'Sigma y / kappa``."""
+        if builder.kappa is None:
+            builder.minimize_quadratic(self.moments.quadratic.scaled(weight))
+        else:
+            builder.minimize_form(self.epigraph(builder), 0.5 * weight)
+
+    def epigraph(self, builder: ProgramBuilder) -> Form:
+        """A variable e >= t^2 beside t >= ||root w||."""
+        root = covariance_root(self.moments.quadratic)
+        t = builder.add_norm([(builder.weights, root)], np.zeros(len(root)))
+        return [(builder.add_squares(t, 1.0), _ONE)]
+
+    def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
+        """Add ``(sqrt(limit), root w)`` in the second-order cone."""
+        _limit_norm(builder, name, covariance_root(self.moments.quadratic), float(np.sqrt(limit)))
+
+    def of(self, w: Vector) -> float:
+        """W'Sigma w."""
+        return max(float(w @ self.moments.quadratic.times(w)), 0.0)
+
+    def penalty(self, risk: float) -> float:
+        """Half the variance, as for volatility."""
+        return 0.5 * risk
+
+    def from_program(self, value: float) -> float:
+        """2 value."""
+        return 2.0 * value
+
+    def slope(self, risk: float) -> float:
+        """2."""
+        return 2.0
+
+    def contributions(self, w: Vector) -> Vector | None:
+        """w_i (Sigma w)_i, which add up to the variance."""
+        return w * self.moments.quadratic.times(w)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingError(_RootOfSquare):
+    """The standard deviation of the annual return's difference to a benchmark: ``||root w - shift||``.
+
+    Attributes:
+        root: (k, n).
+        shift: (k,).
+    """
+
+    root: Matrix
+    shift: Vector
+    name: str = "tracking_error"
+    unit: str = "volatility"
+
+    @classmethod
+    def against_weights(cls, moments: Moments, benchmark: Vector) -> TrackingError:
+        """Ex ante, against a benchmark of weights (n,)."""
+        root = covariance_root(moments.quadratic)
+        return cls(root, root @ benchmark)
+
+    @classmethod
+    def against_returns(cls, R: Matrix, benchmark: Vector, periods_per_year: float) -> TrackingError:
+        """Ex post, against a series (T,) of the benchmark's returns per period beside the assets' R (T, n)."""
+        both = np.column_stack([R, benchmark])
+        centred = (both - both.mean(axis=0)) * np.sqrt(periods_per_year / (len(both) - 1))
+        compressed = scipy.linalg.qr(centred, mode="r", check_finite=False)[0][: both.shape[1]]
+        return cls(compressed[:, :-1], compressed[:, -1])
+
+    def minimize(self, builder: ProgramBuilder, weight: float) -> None:
+        """Add ``weight/2 ||root w - shift||^2``."""
+        builder.minimize_square(self.root, self.shift, weight)
+
+    def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
+        """Add ``(limit, shift - root w)`` in the second-order cone."""
+        _limit_norm(builder, name, self.root, limit, self.shift)
+
+    def epigraph(self, builder: ProgramBuilder) -> Form:
+        """A variable t >= ||root w - shift||."""
+        return [(builder.add_norm([(builder.weights, self.root)], self.shift), _ONE)]
+
+    def of(self, w: Vector) -> float:
+        """||root w - shift||."""
+        return float(np.linalg.norm(self.root @ w - self.shift))
+
+    def contributions(self, w: Vector) -> Vector | None:
+        """None: it is homogeneous in the active weights, not in the weights."""
+        return None
+
+
+def _limit_norm(builder: ProgramBuilder, name: str, root: Matrix, limit: float, shift: Vector | None = None) -> None:
+    rows = np.vstack([np.zeros((1, builder.n)), root])
+    b = np.append(limit, np.zeros(len(root)) if shift is None else shift)
+    builder.add_rows((name,), Cone.SECOND_ORDER, [(builder.weights, rows)], b)
+
+
+def covariance_root(quadratic: Quadratic) -> Matrix:
+    """A matrix M (k, n) with M'M = Sigma: the factor it came with, or else Cholesky or eigenvalues.
 
     Rows that belong to eigenvalues of rounding size are left out, so k is the numerical rank.
     """
+    if quadratic.factor is not None:
+        if quadratic.diagonal is None:
+            return quadratic.factor
+        kept = quadratic.diagonal > 0
+        return np.vstack([quadratic.factor, np.diag(np.sqrt(quadratic.diagonal))[kept]])
+    Sigma = quadratic.dense
     try:
         return np.asarray(np.linalg.cholesky(Sigma).T, dtype=np.float64)
     except np.linalg.LinAlgError:

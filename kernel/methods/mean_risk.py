@@ -14,19 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from kernel.canonical import Cone, Program, ProgramBuilder, Vector
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Program, Vector
 from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
-from kernel.constraints.net_return import cost_terms
 from kernel.diagnosis import explain
-from kernel.problem import (
-    MaximizeRatio,
-    MaximizeReturn,
-    MaximizeUtility,
-    MinimizeRisk,
-    Problem,
-    Settings,
-)
+from kernel.objectives import MaximizeRatio, MaximizeReturn
+from kernel.problem import Problem, Settings
 from kernel.solution import Certificate, ConstraintReport, Solution
 from kernel.solvers import RawSolution, RawStatus, solve
 from kernel.status import Status
@@ -39,8 +33,13 @@ _RISKLESS = 1e-6
 _SMALLEST_SIZE = 1e-4
 
 
-def optimize(problem: Problem, settings: Settings) -> Solution:
+def optimize(problem: Problem, settings: Settings, start: Vector | None = None) -> Solution:
     """Solve `problem` and certify the answer.
+
+    Args:
+        problem: What is asked.
+        settings: How far to go.
+        start: `Solution.x` of a problem of the same shape (other prices, limits or holdings): where to start from.
 
     Returns:
         A solution whose status is honest: weights come only with a certificate within the settings' tolerances.
@@ -49,7 +48,7 @@ def optimize(problem: Problem, settings: Settings) -> Solution:
         ProblemError: The problem cannot be posed.
     """
     program = canonicalize(problem)
-    raw = solve(program, settings)
+    raw = solve(program, settings, start)
     if raw.status is RawStatus.SOLVED or (raw.status is RawStatus.LIMIT and np.isfinite(raw.x).all()):
         return _certified(problem, program, raw, settings)
     return _without_weights(problem, raw, settings)
@@ -57,11 +56,10 @@ def optimize(problem: Problem, settings: Settings) -> Solution:
 
 def canonicalize(problem: Problem) -> Program:
     """The program whose solution is the problem's."""
-    ratio = isinstance(problem.objective, MaximizeRatio)
-    builder = ProgramBuilder(problem.moments.n, homogeneous=ratio)
+    builder = ProgramBuilder(problem.moments.n, homogeneous=problem.objective.homogeneous)
     for constraint in problem.constraints:
         constraint.add_to(builder)
-    _add_objective(builder, problem)
+    problem.objective.add_to(builder, problem)
     return builder.build()
 
 
@@ -74,16 +72,7 @@ def recover(problem: Problem, program: Program, raw: RawSolution) -> Vector:
 
 def objective_value(problem: Problem, w: Vector) -> float:
     """The caller's objective at w, in its own units."""
-    objective, risk = problem.objective, problem.measure.of(w)
-    match objective:
-        case MinimizeRisk():
-            return risk if problem.cost is None else 0.5 * objective.risk_aversion * risk**2 + problem.cost.of(w)
-        case MaximizeReturn():
-            return problem.net_return(w)
-        case MaximizeUtility():
-            return problem.net_return(w) - 0.5 * objective.risk_aversion * risk**2
-        case MaximizeRatio():
-            return (problem.net_return(w) - objective.risk_free) / risk
+    return problem.objective.value(problem, w)
 
 
 def measurements(problem: Problem, w: Vector) -> list[Measurement]:
@@ -91,56 +80,26 @@ def measurements(problem: Problem, w: Vector) -> list[Measurement]:
     return [measured for constraint in problem.constraints for measured in constraint.measure(w)]
 
 
-def _add_objective(builder: ProgramBuilder, problem: Problem) -> None:
-    objective, mu = problem.objective, problem.moments.mu
-    match objective:
-        case MinimizeRisk():
-            problem.measure.minimize(builder, 1.0 if problem.cost is None else objective.risk_aversion)
-        case MaximizeReturn():
-            builder.minimize_linear(builder.weights, -mu)
-        case MaximizeUtility():
-            problem.measure.minimize(builder, objective.risk_aversion)
-            builder.minimize_linear(builder.weights, -mu)
-        case MaximizeRatio():
-            problem.measure.minimize(builder, 1.0)
-            _normalise_excess_return(builder, problem, objective.risk_free)
-            return
-    if problem.cost is not None:
-        for place, coefficients in cost_terms(builder, problem.cost):
-            builder.minimize_linear(place, coefficients)
-        builder.add_offset(problem.cost.offset)
-
-
-def _normalise_excess_return(builder: ProgramBuilder, problem: Problem, risk_free: float) -> None:
-    """The row ``mu'y - cost - risk_free kappa = 1`` of a ratio program."""
-    assert builder.kappa is not None
-    offset = risk_free + (0.0 if problem.cost is None else problem.cost.offset)
-    kappa = slice(builder.kappa, builder.kappa + 1)
-    terms = [(builder.weights, problem.moments.mu[None, :]), (kappa, np.array([[-offset]]))]
-    costs = [] if problem.cost is None else cost_terms(builder, problem.cost)
-    builder.add_normalisation("excess return", [*terms, *((place, -c[None, :]) for place, c in costs)])
-
-
 def _certified(problem: Problem, program: Program, raw: RawSolution, settings: Settings) -> Solution:
     if program.kappa is not None and raw.x[program.kappa] <= _VANISHING * float(np.abs(raw.x).max()):
         return Solution(Status.UNBOUNDED, "the ratio only rises with ever larger weights: bound the weights")
     w = recover(problem, program, raw)
-    riskless = problem.measure.of(w) <= _RISKLESS * problem.moments.typical_volatility
-    if isinstance(problem.objective, MaximizeRatio) and riskless:
-        message = "a portfolio without risk earns more than the risk-free rate, so the ratio has no maximum"
-        return Solution(Status.UNBOUNDED, message, numbers={"excess_return": problem.net_return(w)})
+    riskless = problem.objective.homogeneous and problem.measure.of(w) <= _RISKLESS * problem.moments.typical_volatility
+    if riskless:
+        message = "a portfolio without risk earns more than the reference rate, so the ratio has no maximum"
+        return Solution(Status.UNBOUNDED, message, numbers={"net_return": problem.net_return(w)})
     certificate = certify(problem, program, raw, w)
     status = _status(raw, certificate, settings)
     if not status.has_weights:
         return Solution(status, _describe(status, certificate), numbers=_numbers(certificate))
     reports = _reports(problem, program, raw, w)
-    return Solution(status, _describe(status, certificate), w, certificate, reports)
+    return Solution(status, _describe(status, certificate), w, certificate, reports, x=raw.x)
 
 
 def certify(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> Certificate:
     """Objective and violation measured on w in the problem's own terms; the bound from weak duality."""
     program_bound = lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound
-    objective, bound = objective_value(problem, w), _bound_in_units(problem, program_bound)
+    objective, bound = objective_value(problem, w), problem.objective.from_program(problem, program_bound)
     violation = max([0.0, *(-measured.slack for measured in measurements(problem, w))])
     return Certificate(objective, bound, relative_gap(objective, bound), violation, raw.iterations, raw.solver)
 
@@ -148,19 +107,6 @@ def certify(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> 
 def relative_gap(objective: float, bound: float) -> float:
     """|objective - bound| relative to the objective, or to a basis point where it is smaller than that."""
     return abs(objective - bound) / max(abs(objective), _SMALLEST_SIZE)
-
-
-def _bound_in_units(problem: Problem, bound: float) -> float:
-    match problem.objective:
-        case MinimizeRisk() if problem.cost is None:
-            return problem.measure.from_program(bound)
-        case MinimizeRisk():
-            return bound
-        case MaximizeRatio():
-            least_risk = problem.measure.from_program(bound)
-            return 1.0 / least_risk if least_risk > 0 else np.inf
-        case _:
-            return -bound
 
 
 def _status(raw: RawSolution, certificate: Certificate, settings: Settings) -> Status:
@@ -193,9 +139,10 @@ def _numbers(certificate: Certificate) -> dict[str, float]:
 
 def _reports(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> tuple[ConstraintReport, ...]:
     prices = _multipliers(program, raw)
-    scale = _price_scale(problem, program, raw, w)
+    kappa = 1.0 if program.kappa is None else float(raw.x[program.kappa])
+    scale = problem.objective.price_scale(problem, w, kappa)
     # Multipliers of an integer search belong to one of its convex sub-problems: they price nothing.
-    known = not program.semicontinuous
+    known = program.is_convex
     return tuple(
         ConstraintReport(
             name=m.name,
@@ -216,7 +163,7 @@ def _multipliers(program: Program, raw: RawSolution) -> dict[str, float]:
     z = project_dual(program, raw.z)
     prices: dict[str, float] = {}
     for block in program.blocks:
-        values = z[block.rows] if block.cone is not Cone.SECOND_ORDER else z[block.start : block.start + 1]
+        values = z[block.rows] if block.cone.is_linear else z[block.start : block.start + 1]
         for name, value in zip(block.names, values, strict=True):
             prices[name] = prices.get(name, 0.0) + float(value)
     r = reduced_costs(program, raw.x, raw.z)
@@ -226,27 +173,14 @@ def _multipliers(program: Program, raw: RawSolution) -> dict[str, float]:
     return prices
 
 
-def _price_scale(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> float:
-    """d(objective)/d(program's value): from multipliers of the program to the caller's units."""
-    match problem.objective:
-        case MinimizeRisk() if problem.cost is None:
-            return problem.measure.slope(problem.measure.of(w))
-        case MaximizeRatio():
-            assert program.kappa is not None
-            ratio = objective_value(problem, w)
-            return ratio**2 * problem.measure.slope(1.0 / ratio) * float(raw.x[program.kappa])
-        case _:
-            return 1.0
-
-
 def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> Solution:
     if isinstance(problem.objective, MaximizeRatio):
         best = optimize(replace(problem, objective=MaximizeReturn()), settings)
         if best.certificate is None:
             return best
-        excess = best.certificate.bound - problem.objective.risk_free
+        excess = best.certificate.bound - problem.objective.reference
         if excess <= settings.tolerance:
-            return _ill_posed(problem.objective, best.certificate)
+            return _ill_posed(problem, problem.objective, best.certificate, settings)
     if raw.status is RawStatus.UNBOUNDED:
         return Solution(Status.UNBOUNDED, "the objective improves for ever: bound the weights")
     if raw.status is RawStatus.LIMIT:
@@ -257,15 +191,20 @@ def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> 
     return Solution(Status.NUMERICAL_FAILURE, f"{raw.solver} ended without an answer")
 
 
-def _ill_posed(objective: MaximizeRatio, best: Certificate) -> Solution:
-    excess = best.bound - objective.risk_free
+def _ill_posed(problem: Problem, objective: MaximizeRatio, best: Certificate, settings: Settings) -> Solution:
+    """The numbers, or the optimum of the fallback that the caller named, with the numbers beside it."""
     message = (
         f"no feasible portfolio has a positive excess return: the highest expected return is {best.bound:.4%}, "
-        f"the risk-free rate {objective.risk_free:.4%}, so a ratio has no meaning"
+        f"the reference {objective.reference:.4%}, so a ratio has no meaning"
     )
     numbers = {
         "best_expected_return": best.bound,
-        "risk_free_rate": objective.risk_free,
-        "best_excess_return": excess,
+        "reference_return": objective.reference,
+        "best_excess_return": best.bound - objective.reference,
     }
-    return Solution(Status.ILL_POSED, message, numbers=numbers)
+    if objective.fallback is None:
+        return Solution(Status.ILL_POSED, message, numbers=numbers)
+    found = optimize(replace(problem, objective=objective.fallback), settings)
+    return replace(
+        found, message=f"{message}; the fallback instead: {found.message}", numbers={**found.numbers, **numbers}
+    )

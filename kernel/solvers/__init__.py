@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kernel.canonical import Cone, Program, RowBlock
+from kernel.canonical import Cone, Program, RowBlock, Vector
 from kernel.certificate import violation
 from kernel.problem import Settings
 from kernel.solvers.base import RawSolution, RawStatus, Solver
@@ -22,42 +22,42 @@ __all__ = ["CONVEX_SOLVERS", "RawSolution", "RawStatus", "Solver", "solve", "sol
 CONVEX_SOLVERS: tuple[Solver, ...] = (HighsSolver(), PiqpSolver(), ClarabelSolver())
 
 
-def solve(program: Program, settings: Settings) -> RawSolution:
-    """Solve any program with the cheapest right solver."""
-    if program.semicontinuous:
+def solve(program: Program, settings: Settings, start: Vector | None = None) -> RawSolution:
+    """Solve any program with the cheapest right solver; `start` (N,) solves a similar program."""
+    if not program.is_convex:
         return BranchAndBound(solve_convex).solve(program, settings)
-    return solve_convex(program, settings)
+    return solve_convex(program, settings, start)
 
 
-def solve_convex(program: Program, settings: Settings) -> RawSolution:
-    """Solve a convex program; the next solver is asked when one fails, and quadratic solutions are polished."""
+def solve_convex(program: Program, settings: Settings, start: Vector | None = None) -> RawSolution:
+    """Solve a convex program; the next solver is asked when one fails, and linear rows' solutions are polished."""
     if (program.lower > program.upper).any():
         return RawSolution(RawStatus.INFEASIBLE, program.lower, np.zeros(len(program.b)), 0, "bounds")
-    if program.has_cone(Cone.SECOND_ORDER):
+    if not program.has_linear_rows:
         idle = _solve_without_cones(program, settings)
         if idle is not None:
             return idle
     size = _objective_size(program)
-    scaled = replace(program, P=program.P / size, q=program.q / size)
+    scaled = replace(program, P=program.P.scaled(1.0 / size), q=program.q / size)
     raw = _first_answer(scaled, settings)
     # Scaling helps most programs and harms a few: that there is no answer must hold with and without it.
     raw = replace(raw, z=raw.z * size) if raw.status is RawStatus.SOLVED else _first_answer(program, settings)
-    if raw.status is RawStatus.SOLVED and not program.has_cone(Cone.SECOND_ORDER):
+    if raw.status is RawStatus.SOLVED and program.has_linear_rows:
         x, z = polish(program, raw.x, raw.z)
         return replace(raw, x=x, z=z)
     return raw
 
 
 def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | None:
-    """The answer when no second-order cone binds: exact, and at a fraction of the price; None when one does."""
-    linear = ~program.mask(Cone.SECOND_ORDER)
+    """The answer when no cone binds: exact, and at a fraction of the price; None when one does."""
+    linear = program.mask(Cone.ZERO, Cone.NONNEGATIVE)
     blocks: list[RowBlock] = []
     start = 0
     for block in program.blocks:
-        if block.cone is not Cone.SECOND_ORDER:
+        if block.cone.is_linear:
             blocks.append(replace(block, start=start, stop=start + block.stop - block.start))
             start = blocks[-1].stop
-    relaxed = replace(program, A=program.A[linear], b=program.b[linear], blocks=tuple(blocks))
+    relaxed = replace(program, A=program.A[linear], b=program.b[linear], blocks=tuple(blocks), hinges=())
     raw = solve_convex(relaxed, settings)
     if raw.status is not RawStatus.SOLVED or violation(program, raw.x) > violation(relaxed, raw.x):
         return None
@@ -68,7 +68,7 @@ def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | 
 
 def _objective_size(program: Program) -> float:
     """By what the objective is divided, so that tolerances mean the same for daily and for annual moments."""
-    size = max(float(np.abs(program.P).max(initial=0.0)), float(np.abs(program.q).max(initial=0.0)))
+    size = max(float(program.P.diagonal_entries.max(initial=0.0)), float(np.abs(program.q).max(initial=0.0)))
     return size if size > 0 else 1.0
 
 

@@ -63,7 +63,7 @@ class BranchAndBound:
     def solve(self, program: Program, settings: Settings) -> RawSolution:
         """Search until the gap is closed, the limit is reached, or nothing is left."""
         _require_long_only(program)
-        relaxed = replace(program, semicontinuous=())
+        relaxed = replace(program, semicontinuous=(), integral=())
         root = self._relaxation(relaxed, settings)
         if root.status is not RawStatus.SOLVED:
             return root
@@ -162,7 +162,7 @@ def _restrict(program: Program, choices: tuple[tuple[int, bool], ...]) -> Progra
             lower[v.index] = max(lower[v.index], v.threshold)
         else:
             rows.append((v.index, v.threshold))
-    restricted = replace(program, lower=lower, upper=upper, semicontinuous=())
+    restricted = replace(program, lower=lower, upper=upper, semicontinuous=(), integral=())
     return restricted if program.kappa is None else _append_rows(restricted, rows, program.kappa)
 
 

@@ -22,6 +22,7 @@ _CONES = {
     Cone.ZERO: clarabel.ZeroConeT,
     Cone.NONNEGATIVE: clarabel.NonnegativeConeT,
     Cone.SECOND_ORDER: clarabel.SecondOrderConeT,
+    Cone.EXPONENTIAL: lambda _: clarabel.ExponentialConeT(),
 }
 
 
@@ -32,7 +33,7 @@ class ClarabelSolver:
 
     def accepts(self, program: Program) -> bool:
         """Any convex program."""
-        return not program.semicontinuous
+        return program.is_convex
 
     def solve(self, program: Program, settings: Settings) -> RawSolution:
         """Solve with bounds written as rows below the program's own."""
@@ -42,7 +43,7 @@ class ClarabelSolver:
         options.tol_gap_abs = options.tol_gap_rel = options.tol_feas = accuracy
         options.max_threads = 1
         A, b, cones = _with_bound_rows(program)
-        upper = sp.coo_array(np.triu(program.P))
+        upper = sp.coo_array(np.triu(program.P.dense))
         P = sp.csc_array((upper.data, (upper.row, upper.col)), shape=(program.size, program.size))
         solution = clarabel.DefaultSolver(P, program.q, A, b, cones, options).solve()
         status = _STATUS.get(str(solution.status), RawStatus.FAILED)

@@ -26,8 +26,7 @@ class HighsSolver:
 
     def accepts(self, program: Program) -> bool:
         """Linear objective, linear rows."""
-        linear = not program.P.any()
-        return linear and not program.has_cone(Cone.SECOND_ORDER) and not program.semicontinuous
+        return program.is_linear and program.is_convex
 
     def solve(self, program: Program, settings: Settings) -> RawSolution:
         """Solve with primal and dual tolerances at HiGHS' finest."""

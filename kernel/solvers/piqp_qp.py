@@ -24,7 +24,7 @@ class PiqpSolver:
 
     def accepts(self, program: Program) -> bool:
         """Linear rows only."""
-        return not program.has_cone(Cone.SECOND_ORDER) and not program.semicontinuous
+        return program.has_linear_rows and program.is_convex
 
     def solve(self, program: Program, settings: Settings) -> RawSolution:
         """Solve to far below `settings.tolerance`, so that the certificate has room."""
@@ -34,8 +34,8 @@ class PiqpSolver:
         solver.settings.eps_rel = solver.settings.eps_duality_gap_rel = accuracy
         equal, unequal = program.mask(Cone.ZERO), program.mask(Cone.NONNEGATIVE)
         P = np.zeros((program.size, program.size), order="F")
-        leading = program.P.shape[0]
-        P[:leading, :leading] = program.P
+        leading = program.P.size
+        P[:leading, :leading] = program.P.dense
         solver.setup(
             P,
             program.q,

@@ -83,10 +83,10 @@ def _solve_on(program: Program, active: _ActiveSet) -> tuple[Vector, Vector] | N
         return None
     x = np.where(active.at_lower, program.lower, np.where(active.at_upper, program.upper, 0.0))
     A = program.A[rows][:, free].toarray()
-    leading = program.P.shape[0]
+    leading = program.P.size
     K = np.zeros((size, size))
     inner = free[free < leading]
-    K[: len(inner), : len(inner)] = program.P[np.ix_(inner, inner)]
+    K[: len(inner), : len(inner)] = program.P.block(inner)
     K[: len(free), len(free) :], K[len(free) :, : len(free)] = A.T, A
     right = np.concatenate([-(program.q + program.quadratic(x))[free], (program.b - program.A @ x)[rows]])
     solved = _solve_refined(K, right)

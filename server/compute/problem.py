@@ -15,17 +15,10 @@ from kernel.constraints import (
     WeightBounds,
     budget,
 )
+from kernel.costs import TradingCost
 from kernel.measures import Volatility
-from kernel.problem import (
-    MaximizeRatio,
-    MaximizeReturn,
-    MaximizeUtility,
-    MinimizeRisk,
-    Moments,
-    Objective,
-    Problem,
-    ProportionalCost,
-)
+from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk, Objective
+from kernel.problem import Moments, Problem
 from server.compute.inputs import Asset, MarketInputs
 from server.specs import ConstraintSpec, OptimizationSpec, Range
 
@@ -121,9 +114,9 @@ def _groups(
             yield LinearLimit(members, low, high, *names)
 
 
-def _cost(inputs: MarketInputs, spec: OptimizationSpec) -> ProportionalCost | None:
+def _cost(inputs: MarketInputs, spec: OptimizationSpec) -> TradingCost | None:
     taxes = np.array([*(asset.sale_tax_rate for asset in inputs.assets), 0.0]) if spec.cost.include_tax else None
     if spec.cost.rate == 0.0 and (taxes is None or not taxes.any()):
         return None
     rates = np.append(np.full(len(inputs.assets), spec.cost.rate), 0.0)
-    return ProportionalCost(rates, inputs.weights_with_cash, taxes)
+    return TradingCost(rates, inputs.weights_with_cash, taxes)

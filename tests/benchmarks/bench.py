@@ -32,7 +32,8 @@ from kernel.estimation.expected_returns import historical_mean
 from kernel.frontier import EfficientFrontier, FrontierRequest, efficient_frontier
 from kernel.measures import Volatility
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MaximizeRatio, MinimizeRisk, Moments, Objective, Problem, Settings
+from kernel.objectives import MaximizeRatio, MinimizeRisk, Objective
+from kernel.problem import Moments, Problem, Settings
 from kernel.status import Status
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -12,7 +12,8 @@ import pytest
 from kernel.canonical import Matrix
 from kernel.constraints import LinearLimit, WeightBounds, budget
 from kernel.measures import Volatility
-from kernel.problem import MinimizeRisk, Moments, Objective, Problem
+from kernel.objectives import MinimizeRisk, Objective
+from kernel.problem import Moments, Problem
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

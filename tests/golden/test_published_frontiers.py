@@ -7,7 +7,8 @@ from kernel.constraints import LinearLimit
 from kernel.errors import ProblemError
 from kernel.frontier import FrontierRequest, efficient_frontier
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MaximizeRatio, Settings
+from kernel.objectives import MaximizeRatio
+from kernel.problem import Settings
 from kernel.status import Status
 from tests.golden.papers import moments_of, paper, problem_of
 from tests.unit.kernel.zoo import BAILEY

@@ -12,7 +12,7 @@ import cvxpy as cp
 import numpy as np
 
 from kernel.canonical import Matrix
-from kernel.problem import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk
+from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk
 from tests.unit.kernel.zoo import Case
 
 # Finer than doubles reach on some cases: the solver then stops at its best and says "inaccurate", which is still 1e-9.

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.canonical import Cone, Program, ProgramBuilder
+from kernel.builder import ProgramBuilder
+from kernel.canonical import Cone, Program
 from kernel.certificate import assess, lower_bound, project_dual, violation
 from kernel.methods.mean_risk import canonicalize
 from kernel.problem import Settings

@@ -8,7 +8,8 @@ import pytest
 from kernel.constraints import LinearLimit, RiskLimit, TurnoverLimit, WeightBounds, budget
 from kernel.measures import Volatility
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk, Problem
+from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk
+from kernel.problem import Problem
 from kernel.status import Status
 from tests.unit.kernel.zoo import SETTINGS, factor_moments
 

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.constraints import LinearLimit, RiskLimit, TurnoverLimit, budget
+from kernel.costs import TradingCost
 from kernel.errors import ProblemError
 from kernel.frontier import FrontierRequest, efficient_frontier
 from kernel.measures import Volatility
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MaximizeRatio, MinimizeRisk, Moments, Problem, ProportionalCost
+from kernel.objectives import MaximizeRatio, MinimizeRisk
+from kernel.problem import Moments, Problem
 from kernel.status import Status
 from tests.unit.kernel.oracle import root
 from tests.unit.kernel.zoo import (
@@ -303,7 +305,7 @@ class TestRequests:
     def test_returns_count_after_costs(self, more):
         """Every point has the least risk at the return that is left of it after the cost of getting there."""
         u = universe("factor 30")
-        cost = ProportionalCost(0.03 * u.dearness, u.w0)
+        cost = TradingCost(0.03 * u.dearness, u.w0)
         posed = replace(pose(u, *more), cost=cost)
         frontier = efficient_frontier(posed, FrontierRequest(5, RISK_FREE), SETTINGS)
         assert frontier.status in USABLE

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MaximizeRatio, MaximizeUtility, MinimizeRisk, Moments
+from kernel.objectives import MaximizeRatio, MaximizeUtility, MinimizeRisk
+from kernel.problem import Moments
 from tests.unit.kernel.zoo import LIMITS, OBJECTIVES, RISK_AVERSION, SETTINGS, Case, Limits, Universe, case, universe
 
 # Universes with one optimum, so that weights may be compared and not only their worth.
@@ -72,7 +73,7 @@ def test_a_constant_on_all_means_shifts_the_return_only(objective, limits, shift
     shifted = with_moments(posed, moments.mu + shift, moments.Sigma.copy())
     moved = 0.0
     if isinstance(posed.objective, MaximizeRatio):
-        shifted = replace(shifted, objective=MaximizeRatio(posed.objective.risk_free + shift))
+        shifted = replace(shifted, objective=MaximizeRatio(posed.objective.reference + shift))
     elif not isinstance(posed.objective, MinimizeRisk):
         moved = shift
     plain, other = optimize(posed.problem(), SETTINGS), optimize(shifted.problem(), SETTINGS)

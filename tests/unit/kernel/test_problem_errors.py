@@ -6,7 +6,8 @@ import pytest
 from kernel.constraints import LinearLimit, RiskLimit
 from kernel.errors import ProblemError
 from kernel.measures import Volatility
-from kernel.problem import MaximizeUtility, Moments
+from kernel.objectives import MaximizeUtility
+from kernel.problem import Moments
 from tests.unit.kernel.zoo import universe
 
 NAMES = ("AAPL", "XOM", "CASH")

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from kernel.constraints import LinearLimit, RiskLimit, TurnoverLimit, budget
+from kernel.costs import TradingCost
 from kernel.methods.mean_risk import optimize
-from kernel.problem import MinimizeRisk, Problem, ProportionalCost
+from kernel.objectives import MinimizeRisk
+from kernel.problem import Problem
 from kernel.solution import Solution
 from tests.unit.kernel.zoo import (
     OBJECTIVES,
@@ -55,7 +57,7 @@ def base(objective: str, *, costs: bool = False, universe: Universe = UNIVERSE) 
         return problem
     # With an aversion of 20 variance and costs weigh about the same.
     weighed = MinimizeRisk(20.0) if objective == "risk" else problem.objective
-    return replace(problem, objective=weighed, cost=ProportionalCost(0.01 * universe.dearness, universe.w0))
+    return replace(problem, objective=weighed, cost=TradingCost(0.01 * universe.dearness, universe.w0))
 
 
 def plus(problem: Problem, constraint) -> Problem:

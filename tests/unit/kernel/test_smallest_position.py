@@ -10,7 +10,8 @@ from kernel.constraints import SmallestPosition, WeightBounds, budget
 from kernel.errors import ProblemError
 from kernel.measures import Volatility
 from kernel.methods.mean_risk import canonicalize, measurements, optimize
-from kernel.problem import MinimizeRisk, Moments, Problem, Settings
+from kernel.objectives import MinimizeRisk
+from kernel.problem import Moments, Problem, Settings
 from kernel.solvers import solve_convex
 from kernel.solvers.base import RawStatus
 from kernel.solvers.branch_and_bound import BranchAndBound

@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 from kernel.constraints import LinearLimit, RiskLimit, TurnoverLimit, WeightBounds, budget
+from kernel.costs import TradingCost
 from kernel.errors import ProblemError
 from kernel.measures import Volatility
 from kernel.methods.mean_risk import optimize
-from kernel.problem import (
-    MaximizeRatio,
-    MaximizeReturn,
-    MaximizeUtility,
-    MinimizeRisk,
-    Moments,
-    Problem,
-    ProportionalCost,
-)
+from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk
+from kernel.problem import Moments, Problem
 from kernel.status import Status
 from tests.unit.kernel.zoo import (
     OBJECTIVES,
@@ -188,7 +182,7 @@ class TestIllPosed:
         moments = two_assets([0.06, 0.01])
         problem = pose(moments, MaximizeRatio(0.05), 0.0, 1.0)
         assert optimize(problem, SETTINGS).status is Status.OPTIMAL
-        cost = ProportionalCost(np.array([0.01, 0.01]), np.array([0.0, 1.0]))
+        cost = TradingCost(np.array([0.01, 0.01]), np.array([0.0, 1.0]))
         assert optimize(replace(problem, cost=cost), SETTINGS).status is Status.ILL_POSED
 
     def test_turnover_can_keep_the_portfolio_below_the_rate(self):

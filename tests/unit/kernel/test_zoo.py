@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernel.methods.mean_risk import measurements, objective_value, optimize
-from kernel.problem import MinimizeRisk
+from kernel.objectives import MinimizeRisk
 from kernel.status import Status
 from tests.unit.kernel.oracle import optimum
 from tests.unit.kernel.zoo import LIMITS, OBJECTIVES, SETTINGS, UNIVERSES, case

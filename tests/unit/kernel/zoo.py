@@ -15,18 +15,10 @@ import numpy as np
 
 from kernel.canonical import Matrix, Vector
 from kernel.constraints import Constraint, LinearLimit, RiskLimit, TurnoverLimit, WeightBounds, budget
+from kernel.costs import TradingCost
 from kernel.measures import Volatility
-from kernel.problem import (
-    MaximizeRatio,
-    MaximizeReturn,
-    MaximizeUtility,
-    MinimizeRisk,
-    Moments,
-    Objective,
-    Problem,
-    ProportionalCost,
-    Settings,
-)
+from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk, Objective
+from kernel.problem import Moments, Problem, Settings
 
 BAILEY = json.loads((Path(__file__).parent / "bailey_2013.json").read_text())
 SETTINGS = Settings()
@@ -95,12 +87,12 @@ class Case:
         """(n,) rates that sales pay beyond that, dearest where trading is cheapest."""
         return (self.limits.sale_rate or 0.0) * (2.0 - self.universe.dearness)
 
-    def cost(self) -> ProportionalCost | None:
+    def cost(self) -> TradingCost | None:
         """Costs in the kernel's terms."""
         if self.limits.cost_rate is None:
             return None
         sales = None if self.limits.sale_rate is None else self.sale_rates()
-        return ProportionalCost(self.cost_rates(), self.universe.w0, sales)
+        return TradingCost(self.cost_rates(), self.universe.w0, sales)
 
     def problem(self) -> Problem:
         """The same in the kernel's terms."""

@@ -1,0 +1,96 @@
+"""What trading costs: charged once against the annual return, inside every objective, ratios included.
+
+    cost(w) = rates'|d| + sale_rates'(-d)+ + impact'|d|^(3/2) + fixed'1{d != 0},    d = w - w0
+
+References: Almgren, Thum, Hauptmann & Li (2005) for the power of the impact; Boyd et al. (2017), section 2.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernel.builder import Form, ProgramBuilder
+from kernel.canonical import DEFINITION, Cone, Vector
+from kernel.errors import ProblemError
+
+_UNTOUCHED = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class TradingCost:
+    """The cost of going from w0 to w. Every coefficient is >= 0, so that all but the fixed part is convex.
+
+    Attributes:
+        rates: (n,) cost of buying or selling, as a fraction of what is traded.
+        w0: (n,) current weights.
+        sale_rates: (n,) what sales cost beyond that (tax on realised gains); None = nothing.
+        impact: (n,) coefficients of |w - w0|^(3/2), as fractions of the portfolio's value; None = no market impact.
+        fixed: (n,) charge for trading an asset at all, as a fraction of the portfolio's value; None = none.
+        largest: (n,) no trade of an asset is larger than this; needed with `fixed`.
+    """
+
+    rates: Vector
+    w0: Vector
+    sale_rates: Vector | None = None
+    impact: Vector | None = None
+    fixed: Vector | None = None
+    largest: Vector | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("rates", "sale_rates", "impact", "fixed"):
+            values = getattr(self, field)
+            if values is not None and not (np.isfinite(values).all() and (values >= 0.0).all()):
+                raise ProblemError(f"cost.{field}", "must be finite and not negative")
+        if self.fixed is not None and self.largest is None:
+            raise ProblemError("cost.largest", "is needed for a fixed charge")
+
+    @property
+    def offset(self) -> float:
+        """The constant of the cost beside the linear form of `form`."""
+        return 0.0 if self.sale_rates is None else 0.5 * float(self.sale_rates @ self.w0)
+
+    def of(self, w: Vector) -> float:
+        """The cost of moving from w0 to w."""
+        change = w - self.w0
+        size = np.abs(change)
+        cost = float(self.rates @ size)
+        if self.sale_rates is not None:
+            cost += float(self.sale_rates @ np.maximum(-change, 0.0))
+        if self.impact is not None:
+            cost += float(self.impact @ size**1.5)
+        if self.fixed is not None:
+            cost += float(self.fixed[size > _UNTOUCHED].sum())
+        return cost
+
+    def form(self, builder: ProgramBuilder) -> Form:
+        """The cost less its offset as a linear form, >= the true one; sales are ``(w0 - w)+ = (|d| - w + w0)/2``."""
+        t = builder.absolute_change(self.w0)
+        form: list[tuple[slice, Vector]] = [(t, self.rates)]
+        if self.sale_rates is not None:
+            form = [(t, self.rates + 0.5 * self.sale_rates), (builder.weights, -0.5 * self.sale_rates)]
+        if self.impact is not None and self.impact.any():
+            form.append(self._impact_form(builder, t, self.impact))
+        if self.fixed is not None and self.fixed.any():
+            form.append(self._fixed_form(builder, t, self.fixed))
+        return form
+
+    def _impact_form(self, builder: ProgramBuilder, t: slice, impact: Vector) -> tuple[slice, Vector]:
+        """E >= t^(3/2) by two rotated cones: ``t^2 <= e s`` and ``s^2 <= t``."""
+        s = builder.add_variables(builder.n, lower=0.0)
+        roots = builder.add_squares(s, 1.0)
+        e = builder.add_squares(t, s)
+        eye = np.eye(builder.n)
+        names = (DEFINITION,) * builder.n
+        builder.add_rows(names, Cone.NONNEGATIVE, [(roots, eye), (t, -eye)], np.zeros(builder.n))
+        return e, impact
+
+    def _fixed_form(self, builder: ProgramBuilder, t: slice, fixed: Vector) -> tuple[slice, Vector]:
+        """Switches z with ``t <= largest z``."""
+        assert self.largest is not None
+        z = builder.add_switches("trades", builder.n)
+        names = (DEFINITION,) * builder.n
+        terms = [(t, np.eye(builder.n)), (z, -np.diag(self.largest))]
+        builder.add_rows(names, Cone.NONNEGATIVE, terms, np.zeros(builder.n))
+        return z, fixed
