@@ -14,6 +14,8 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 # Fourth powers of returns enter Ledoit-Wolf; beyond this they would lose all digits, and no price does it.
 LARGEST_RETURN = 1e6
+# With less, the last period has all the weight up to a thousandth, and nothing is left to measure a risk by.
+SMALLEST_HALF_LIFE = 0.1
 
 
 def read_only(array: FloatArray) -> FloatArray:
@@ -91,3 +93,63 @@ def checked_positive(value: float, field: str) -> float:
     if not (np.isfinite(value) and value > 0):
         raise ProblemError(field, f"is {value:g}; it must be finite and above 0")
     return value
+
+
+def checked_finite(value: float, field: str) -> float:
+    """The number itself, when it is finite.
+
+    Raises:
+        ProblemError: It is not.
+    """
+    if not np.isfinite(value):
+        raise ProblemError(field, f"is {value}; it must be finite")
+    return value
+
+
+def decay_weights(periods: int, half_life: float) -> FloatArray:
+    """Weights that halve with every half-life into the past.
+
+    w_t = 2^(-(T - t) / h) / sum_s 2^(-(T - s) / h),  t = 1..T
+
+    Args:
+        periods: T >= 1.
+        half_life: h in periods, at least SMALLEST_HALF_LIFE.
+
+    Returns:
+        (T,) weights > 0 with sum 1, the last the largest.
+
+    Raises:
+        ProblemError: half_life is not finite or too small.
+    """
+    if not (np.isfinite(half_life) and half_life >= SMALLEST_HALF_LIFE):
+        raise ProblemError(
+            "half_life", f"is {half_life:g} periods; it must be finite and at least {SMALLEST_HALF_LIFE}"
+        )
+    raw = np.exp2(-np.arange(periods - 1, -1, -1) / half_life)
+    return np.asarray(raw / raw.sum(), dtype=np.float64)
+
+
+def centred(R: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """The returns less their means; exactly zero for an asset whose returns are all equal.
+
+    Args:
+        R: (T, n) simple returns per period, T >= 2.
+        weights: (T,) weights of the periods in the mean, sum 1; equal ones by default.
+
+    Returns:
+        (T, n) X, a new array.
+
+    Raises:
+        ProblemError: Fewer than two periods, no asset, or elements that are not finite.
+    """
+    table = checked_returns(R, minimum_periods=2)
+    X: FloatArray = table - (table.mean(axis=0) if weights is None else weights @ table)
+    # The mean of equal returns is rounded; without this a constant asset would keep a variance of 1e-34.
+    X[:, np.ptp(table, axis=0) == 0.0] = 0.0
+    return X
+
+
+def gram(X: FloatArray) -> FloatArray:
+    """X'X, exactly symmetric: numpy passes a product with its own transpose to the symmetric BLAS routine."""
+    product: FloatArray = X.T @ X
+    return product

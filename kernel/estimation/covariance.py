@@ -1,14 +1,26 @@
-"""Annual covariance matrices: sample, Ledoit-Wolf, and the caller's own."""
+"""Annual covariance matrices: sample, exponentially weighted, shrunk (Ledoit-Wolf, OAS), and the caller's own."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.estimation.arrays import FloatArray, checked_positive, checked_returns, read_only
+from kernel.estimation.arrays import (
+    FloatArray,
+    centred,
+    checked_positive,
+    checked_returns,
+    decay_weights,
+    gram,
+    read_only,
+)
+from kernel.estimation.low_rank import LowRank
+from kernel.estimation.marchenko_pastur import NoiseEdge
 from kernel.estimation.psd import repair
+from kernel.estimation.shrinkage import Spread, ledoit_wolf_intensity, oas_intensity, spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,12 +32,16 @@ class CovarianceEstimate:
         shrinkage: Weight of the shrinkage target in [0, 1]; None when nothing was shrunk.
         repair_distance: Relative Frobenius distance from the matrix given; 0 when it needed no repair.
         root: (k, n) with Sigma = root' root, read-only, when such a factor is known. With k < n it is the cheaper form.
+        low_rank: Sigma as a factor of few rows and a diagonal, when it was made that way.
+        noise: Where the noise ends in the spectrum, when the estimate was denoised.
     """
 
     Sigma: FloatArray
     shrinkage: float | None = None
     repair_distance: float = 0.0
     root: FloatArray | None = None
+    low_rank: LowRank | None = None
+    noise: NoiseEdge | None = None
 
 
 def sample(R: FloatArray, periods_per_year: float = 252.0) -> CovarianceEstimate:
@@ -43,9 +59,39 @@ def sample(R: FloatArray, periods_per_year: float = 252.0) -> CovarianceEstimate
     Raises:
         ProblemError: Fewer than two periods, elements that are not finite, or periods_per_year not positive.
     """
-    X = _centred(R)
+    X = centred(R)
     root = X * math.sqrt(checked_positive(periods_per_year, "periods_per_year") / (len(X) - 1))
-    return CovarianceEstimate(read_only(_gram(root)), root=read_only(root))
+    return CovarianceEstimate(read_only(gram(root)), root=read_only(root))
+
+
+def exponentially_weighted(R: FloatArray, half_life: float, periods_per_year: float = 252.0) -> CovarianceEstimate:
+    """Covariance whose memory halves with every half-life, unbiased, annualised.
+
+    Sigma = periods_per_year * sum_t w_t x_t x_t' / (1 - sum_t w_t^2),  x_t = r_t - sum_s w_s r_s
+    With equal weights the divisor is (T - 1) / T, and the estimate is the sample's.
+
+    Args:
+        R: (T, n) simple returns per period, the oldest first, T >= 2.
+        half_life: Periods after which a return counts half, at least 0.1.
+        periods_per_year: Periods in a year, > 0.
+
+    Returns:
+        The estimate with its factor root, (T, n).
+
+    Raises:
+        ProblemError: Fewer than two periods, elements that are not finite, half_life too small, or periods_per_year
+            not positive.
+
+    References:
+        J.P. Morgan/Reuters (1996), RiskMetrics technical document, section 5.2, with the mean taken off.
+    """
+    annual = checked_positive(periods_per_year, "periods_per_year")
+    table = checked_returns(R, minimum_periods=2)
+    weights = decay_weights(len(table), half_life)
+    X = centred(table, weights)
+    freedom = float(weights @ (1.0 - weights))
+    root = X * np.sqrt(weights * (annual / freedom))[:, None]
+    return CovarianceEstimate(read_only(gram(root)), root=read_only(root))
 
 
 def ledoit_wolf(R: FloatArray, periods_per_year: float = 252.0) -> CovarianceEstimate:
@@ -70,14 +116,30 @@ def ledoit_wolf(R: FloatArray, periods_per_year: float = 252.0) -> CovarianceEst
         Ledoit & Wolf (2004), A well-conditioned estimator for large-dimensional covariance matrices, JMVA 88,
         section 3.2.
     """
-    annual = checked_positive(periods_per_year, "periods_per_year")
-    X = _centred(R)
-    S = _gram(X) / len(X)
-    m = float(S.trace()) / len(S)
-    rho = _shrinkage(X, S, m)
-    Sigma = S * ((1.0 - rho) * annual)
-    np.fill_diagonal(Sigma, Sigma.diagonal() + rho * m * annual)
-    return CovarianceEstimate(read_only(Sigma), shrinkage=rho)
+    return _shrunk(R, periods_per_year, ledoit_wolf_intensity)
+
+
+def oas(R: FloatArray, periods_per_year: float = 252.0) -> CovarianceEstimate:
+    """Oracle approximating shrinkage towards the average variance times the identity.
+
+    Sigma = (1 - rho) S + rho m I, times periods_per_year; S = X'X / T with centred returns X, m = tr(S) / n, and
+    rho as in shrinkage.oas_intensity, the best for Gaussian returns. It is definite unless nothing has any risk.
+
+    Args:
+        R: (T, n) simple returns per period, T >= 2.
+        periods_per_year: Periods in a year, > 0.
+
+    Returns:
+        The estimate with its shrinkage rho in [0, 1]; rho = 0 where S already is a multiple of the identity.
+
+    Raises:
+        ProblemError: Fewer than two periods, elements that are not finite, or periods_per_year not positive.
+
+    References:
+        Chen, Wiesel, Eldar & Hero (2010), Shrinkage algorithms for MMSE covariance estimation, IEEE TSP 58,
+        equation 23.
+    """
+    return _shrunk(R, periods_per_year, oas_intensity)
 
 
 def provided(Sigma: FloatArray, *, max_distance: float = 1e-3) -> CovarianceEstimate:
@@ -97,28 +159,12 @@ def provided(Sigma: FloatArray, *, max_distance: float = 1e-3) -> CovarianceEsti
     return CovarianceEstimate(repaired.Sigma, repair_distance=repaired.distance)
 
 
-def _centred(R: FloatArray) -> FloatArray:
-    table = checked_returns(R, minimum_periods=2)
-    centred: FloatArray = table - table.mean(axis=0)
-    # The mean of equal returns is rounded; without this a constant asset would keep a variance of 1e-34.
-    centred[:, np.ptp(table, axis=0) == 0.0] = 0.0
-    return centred
-
-
-def _gram(X: FloatArray) -> FloatArray:
-    """X'X, exactly symmetric: numpy passes a product with its own transpose to the symmetric BLAS routine."""
-    product: FloatArray = X.T @ X
-    return product
-
-
-def _shrinkage(X: FloatArray, S: FloatArray, m: float) -> float:
-    """The weight rho in [0, 1] from centred returns X, their covariance S (divisor T) and average variance m."""
-    T, n = X.shape
-    deviation = S.copy()
-    np.fill_diagonal(deviation, S.diagonal() - m)
-    d2 = float(np.vdot(deviation, deviation)) / n
-    if d2 == 0.0:
-        return 0.0
-    fourth = float(np.square(np.einsum("ti,ti->t", X, X)).sum())
-    b2 = max(fourth - T * float(np.vdot(S, S)), 0.0) / (n * T * T)
-    return float(min(b2 / d2, 1.0))
+def _shrunk(R: FloatArray, periods_per_year: float, intensity: Callable[[Spread], float]) -> CovarianceEstimate:
+    annual = checked_positive(periods_per_year, "periods_per_year")
+    X = centred(R)
+    S = gram(X) / len(X)
+    numbers = spread(X, S)
+    rho = intensity(numbers)
+    S *= (1.0 - rho) * annual
+    np.fill_diagonal(S, S.diagonal() + rho * numbers.m * annual)
+    return CovarianceEstimate(read_only(S), shrinkage=rho)

@@ -21,8 +21,9 @@ Indices = npt.NDArray[np.intp]
 # A wrong split is undone within so many rows, to within this fraction of the price before it.
 SPLIT_ROWS = 5
 SPLIT_TOLERANCE = 0.10
-# Days named in one message; the rest is counted.
+# Days and assets named in one message; the rest is counted.
 NAMED_DAYS = 5
+NAMED_ASSETS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +123,10 @@ def _ratios(closes: FloatArray) -> FloatArray:
 def _duplicate_dates(table: _Table) -> Iterator[Finding]:
     rows = np.flatnonzero(table.dates[1:] == table.dates[:-1]) + 1
     if rows.size:
-        message = f"the date of the row before is repeated in {_count(rows.size, 'row')}: {_days(table, rows)}"
+        twice = np.flatnonzero((table.present[rows] & table.present[rows - 1]).any(axis=0))
+        names = _listed([table.ids[column] for column in twice[:NAMED_ASSETS]], twice.size)
+        priced = f"; priced twice: {names}" if twice.size else "; no asset is priced twice"
+        message = f"the date of the row before is repeated in {_count(rows.size, 'row')}: {_days(table, rows)}{priced}"
         yield Finding(Code.DUPLICATE_DATE, None, table.day(int(rows[0])), message)
 
 

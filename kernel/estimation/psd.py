@@ -60,7 +60,7 @@ def repair(
         return PsdMatrix(read_only(S), 0.0)
     block = np.ix_(risky, risky)
     core = S[block] / scale
-    if _is_psd(core, tolerance):
+    if is_psd(core, tolerance):
         return PsdMatrix(read_only(S), 0.0)
     eigenvalues, V = eigh(core)
     negative = eigenvalues < 0
@@ -79,8 +79,13 @@ def _too_far(smallest_eigenvalue: float, distance: float, max_distance: float) -
     )
 
 
-def _is_psd(core: FloatArray, tolerance: float) -> bool:
-    """Whether core + tolerance * I has a Cholesky factor; singular matrices pass too, far cheaper than by eigh."""
+def is_psd(core: FloatArray, tolerance: float) -> bool:
+    """Whether core + tolerance * I has a Cholesky factor, far cheaper than by eigenvalues.
+
+    Args:
+        core: (n, n) symmetric, of elements about 1.
+        tolerance: Above 0, singular matrices pass too; below 0, every eigenvalue must be above its magnitude.
+    """
     shifted = core.copy()
     np.fill_diagonal(shifted, core.diagonal() + tolerance)
     try:

@@ -1,12 +1,23 @@
-"""Sample and shrunk covariances against the published formulas written out."""
+"""Sample, exponentially weighted and shrunk covariances against the published formulas written out."""
 
 import numpy as np
 import pytest
 
 from kernel.errors import ProblemError
-from kernel.estimation.covariance import ledoit_wolf, provided, sample
+from kernel.estimation.covariance import exponentially_weighted, ledoit_wolf, oas, provided, sample
 
 SHAPES = [(40, 6), (12, 30), (2, 3), (250, 1), (60, 60)]
+
+TABLE = np.array(
+    [
+        [0.010, -0.004, 0.012, 0.003],
+        [-0.020, 0.015, -0.006, 0.001],
+        [0.007, 0.002, 0.030, -0.012],
+        [0.015, -0.011, 0.004, 0.006],
+        [-0.003, 0.008, -0.017, 0.020],
+        [0.001, 0.000, 0.009, -0.005],
+    ]
+)
 
 
 def returns(T, n, seed=7):
@@ -66,63 +77,105 @@ def test_ledoit_wolf_keeps_total_variance_and_is_definite(T, n):
         assert np.linalg.eigvalsh(estimate.Sigma)[0] > 0
 
 
+def test_ledoit_wolf_is_that_of_scikit_learn():
+    """scikit-learn 1.9.1, ledoit_wolf(TABLE) and of its first three rows."""
+    estimate = ledoit_wolf(TABLE, 1.0)
+    assert estimate.shrinkage == pytest.approx(0.467096655270055, rel=1e-12)
+    assert ledoit_wolf(TABLE[:3], 1.0).shrinkage == pytest.approx(0.34844267098135634, rel=1e-12)
+    expected = [1.27762384e-04, -4.72211575e-05, 4.58888991e-05, -6.27641717e-06]
+    np.testing.assert_allclose(estimate.Sigma[0], expected, rtol=1e-8)
+
+
+def oas_by_traces(R):
+    """Equation 23 of the paper, with matrix products for the traces."""
+    T, n = R.shape
+    S = np.cov(R, rowvar=False, ddof=0).reshape(n, n)
+    square, trace = np.trace(S @ S), np.trace(S)
+    rho = ((1 - 2 / n) * square + trace**2) / ((T + 1 - 2 / n) * (square - trace**2 / n))
+    rho = min(rho, 1.0)
+    return (1 - rho) * S + rho * trace / n * np.eye(n), rho
+
+
+@pytest.mark.parametrize(("T", "n"), [(40, 6), (12, 30), (2, 3), (60, 60), (2000, 3)])
+def test_oas_is_the_published_formula(T, n):
+    R = returns(T, n)
+    expected, rho = oas_by_traces(R)
+    estimate = oas(R, 1.0)
+    assert estimate.shrinkage == pytest.approx(rho, rel=1e-10)
+    np.testing.assert_allclose(estimate.Sigma, expected, rtol=1e-10, atol=1e-18)
+    assert np.linalg.eigvalsh(estimate.Sigma)[0] > 0
+
+
+def test_oas_of_one_asset_is_its_variance():
+    R = returns(30, 1)
+    assert oas(R, 1.0).shrinkage == 0.0
+    assert oas(R, 1.0).Sigma[0, 0] == pytest.approx(R.var(), rel=1e-12)
+
+
+def exponentially_weighted_by_loops(R, half_life):
+    T, n = R.shape
+    raw = [0.5 ** ((T - 1 - t) / half_life) for t in range(T)]
+    w = [x / sum(raw) for x in raw]
+    mean = [sum(w[t] * R[t, i] for t in range(T)) for i in range(n)]
+    divisor = 1 - sum(x * x for x in w)
+    return np.array(
+        [
+            [sum(w[t] * (R[t, i] - mean[i]) * (R[t, j] - mean[j]) for t in range(T)) / divisor for j in range(n)]
+            for i in range(n)
+        ]
+    )
+
+
+@pytest.mark.parametrize(("T", "n"), [(40, 6), (12, 15), (3, 4)])
+@pytest.mark.parametrize("half_life", [0.5, 5, 63.0])
+def test_exponentially_weighted_is_its_sums(T, n, half_life):
+    R = returns(T, n)
+    estimate = exponentially_weighted(R, half_life, 1.0)
+    np.testing.assert_allclose(estimate.Sigma, exponentially_weighted_by_loops(R, half_life), rtol=1e-10, atol=1e-17)
+    assert estimate.root is not None
+    np.testing.assert_allclose(estimate.root.T @ estimate.root, estimate.Sigma, rtol=1e-12, atol=1e-18)
+
+
+def test_exponentially_weighted_is_that_of_pandas():
+    """pandas 3.1.1, DataFrame(TABLE).ewm(halflife=2).cov(), last period."""
+    expected = [
+        [1.04915618e-04, -7.89989200e-05, 7.78704317e-05, -2.06809186e-05],
+        [-7.89989200e-05, 6.92047607e-05, -6.06791845e-05, 2.65970721e-05],
+        [7.78704317e-05, -6.06791845e-05, 2.62466178e-04, -1.82736114e-04],
+        [-2.06809186e-05, 2.65970721e-05, -1.82736114e-04, 1.51766254e-04],
+    ]
+    np.testing.assert_allclose(exponentially_weighted(TABLE, 2, 1.0).Sigma, expected, rtol=1e-8)
+
+
+def test_endless_half_life_is_the_sample():
+    R = returns(50, 8)
+    np.testing.assert_allclose(exponentially_weighted(R, 1e12).Sigma, sample(R).Sigma, rtol=1e-9, atol=1e-16)
+
+
+def test_shortest_half_life_stays_finite():
+    Sigma = exponentially_weighted(returns(3000, 3), 0.1).Sigma
+    assert np.isfinite(Sigma).all()
+    assert (Sigma.diagonal() > 0).all()
+
+
+@pytest.mark.parametrize("half_life", [0.0, -1.0, 0.09, np.nan, np.inf])
+def test_half_life_out_of_range_is_named(half_life):
+    with pytest.raises(ProblemError) as error:
+        exponentially_weighted(TABLE, half_life)
+    assert error.value.field == "half_life"
+
+
 def test_shrinkage_fades_with_more_history():
     shrinkages = [ledoit_wolf(returns(T, 20)).shrinkage for T in (30, 300, 3000)]
     assert shrinkages == sorted(shrinkages, reverse=True)
 
 
-@pytest.mark.parametrize("estimator", [sample, ledoit_wolf])
-def test_results_are_symmetric_scaled_by_the_year_and_closed(estimator):
-    R = returns(50, 8)
-    estimate = estimator(R, 252)
-    np.testing.assert_array_equal(estimate.Sigma, estimate.Sigma.T)
-    np.testing.assert_allclose(estimate.Sigma, estimator(R, 1.0).Sigma * 252, rtol=1e-12)
-    assert estimate.repair_distance == 0.0
-    assert not estimate.Sigma.flags.writeable
-
-
-@pytest.mark.parametrize("estimator", [sample, ledoit_wolf])
-def test_order_of_assets_does_not_matter(estimator):
-    R, order = returns(50, 8), np.array([3, 1, 7, 0, 2, 6, 5, 4])
-    np.testing.assert_allclose(
-        estimator(R[:, order]).Sigma, estimator(R).Sigma[np.ix_(order, order)], rtol=1e-11, atol=1e-16
-    )
-
-
-@pytest.mark.parametrize("estimator", [sample, ledoit_wolf])
-def test_input_is_left_alone(estimator):
-    R = returns(20, 3)
-    before = R.copy()
-    estimator(R)
-    np.testing.assert_array_equal(R, before)
-    assert R.flags.writeable
-
-
-def test_constant_asset_has_no_risk_in_the_sample():
-    R = returns(30, 3)
-    R[:, 1] = 0.0001
-    Sigma = sample(R).Sigma
-    assert not Sigma[1].any()
-    assert not Sigma[:, 1].any()
-
-
+@pytest.mark.parametrize("estimator", [ledoit_wolf, oas])
 @pytest.mark.parametrize("R", [np.full((5, 3), 0.01), np.full((5, 1), 0.01)])
-def test_returns_without_any_risk_shrink_nothing(R):
-    estimate = ledoit_wolf(R)
+def test_returns_without_any_risk_shrink_nothing(R, estimator):
+    estimate = estimator(R)
     assert estimate.shrinkage == 0.0
     assert not estimate.Sigma.any()
-
-
-@pytest.mark.parametrize("estimator", [sample, ledoit_wolf])
-def test_one_period_is_too_few(estimator):
-    with pytest.raises(ProblemError, match="at least 2 periods"):
-        estimator(np.zeros((1, 3)))
-
-
-@pytest.mark.parametrize("estimator", [sample, ledoit_wolf])
-def test_year_must_have_periods(estimator):
-    with pytest.raises(ProblemError, match="periods_per_year"):
-        estimator(np.zeros((3, 3)), 0.0)
 
 
 def test_provided_covariance_reports_its_repair():

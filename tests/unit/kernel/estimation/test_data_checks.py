@@ -182,10 +182,24 @@ def test_repeated_dates_concern_the_table():
     dates = days(30)
     dates[7] = dates[6]
     findings = check(moving(30), dates=dates)
-    assert only(findings) == Finding(
-        Code.DUPLICATE_DATE, None, dt.date(2024, 1, 7), "the date of the row before is repeated in 1 row: 2024-01-07"
-    )
+    message = "the date of the row before is repeated in 1 row: 2024-01-07; priced twice: A"
+    assert only(findings) == Finding(Code.DUPLICATE_DATE, None, dt.date(2024, 1, 7), message)
     assert usable(("A",), findings) == ()
+
+
+def test_repeated_dates_name_the_assets_priced_twice():
+    dates, hole = days(30), moving(30)
+    dates[7], hole[6] = dates[6], np.nan
+    message = check(moving(30), hole, moving(30), dates=dates)[0].message
+    assert message.endswith("2024-01-07; priced twice: A, C")
+    assert check(hole, dates=dates)[0].message.endswith("2024-01-07; no asset is priced twice")
+
+
+def test_long_lists_of_assets_are_cut():
+    dates, columns = days(30), [moving(30)] * 25
+    dates[7] = dates[6]
+    message = check(*columns, dates=dates, ids=tuple(f"A{i}" for i in range(25)))[0].message
+    assert message.endswith("A18, A19 and 5 more")
 
 
 def test_repeated_instruments():

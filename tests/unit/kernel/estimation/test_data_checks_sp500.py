@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from kernel.estimation.covariance import ledoit_wolf, sample
+from kernel.estimation.covariance import ledoit_wolf, oas, sample
 from kernel.estimation.data_checks import CheckSettings, Code, check_prices, usable
+from kernel.estimation.denoising import denoised
+from kernel.estimation.gerber import gerber
 from kernel.estimation.psd import repair
 
 CLOSES = Path(__file__).resolve().parents[5] / "shared" / "data" / "sp500_5yr" / "close.parquet"
@@ -66,7 +68,7 @@ def test_jumps(findings):
     assert set(of(findings, Code.JUMP)) == {"AMD", "BAX", "DISCA", "DISCK", "EBAY", "NI", "VRTX"}
 
 
-@pytest.mark.parametrize("estimator", [sample, ledoit_wolf])
+@pytest.mark.parametrize("estimator", [sample, ledoit_wolf, oas, denoised, gerber])
 def test_covariance_of_all_full_histories_needs_no_repair(prices, findings, estimator):
     names, _, closes = prices
     kept = set(usable(names, findings))
