@@ -18,7 +18,7 @@ from kernel.builder import ProgramBuilder
 from kernel.canonical import Program, Vector
 from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
-from kernel.diagnosis import explain
+from kernel.diagnosis import explain, explain_unbounded, explain_unbounded_ratio
 from kernel.objectives import MaximizeRatio, MaximizeReturn
 from kernel.problem import Problem, Settings
 from kernel.solution import Certificate, ConstraintReport, Solution
@@ -82,7 +82,7 @@ def measurements(problem: Problem, w: Vector) -> list[Measurement]:
 
 def _certified(problem: Problem, program: Program, raw: RawSolution, settings: Settings) -> Solution:
     if program.kappa is not None and raw.x[program.kappa] <= _VANISHING * float(np.abs(raw.x).max()):
-        return Solution(Status.UNBOUNDED, "the ratio only rises with ever larger weights: bound the weights")
+        return explain_unbounded_ratio(problem, program, raw.x)
     w = recover(problem, program, raw)
     riskless = problem.objective.homogeneous and problem.measure.of(w) <= _RISKLESS * problem.moments.typical_volatility
     if riskless:
@@ -181,13 +181,13 @@ def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> 
         excess = best.certificate.bound - problem.objective.reference
         if excess <= settings.tolerance:
             return _ill_posed(problem, problem.objective, best.certificate, settings)
-    if raw.status is RawStatus.UNBOUNDED:
-        return Solution(Status.UNBOUNDED, "the objective improves for ever: bound the weights")
     if raw.status is RawStatus.LIMIT:
         return Solution(Status.LIMIT_REACHED, "a limit was reached before any portfolio was found")
     explanation = explain(problem, settings, proven=raw.status is RawStatus.INFEASIBLE)
     if explanation is not None:
         return Solution(Status.INFEASIBLE, explanation.sentence, explanation=explanation)
+    if raw.status is RawStatus.UNBOUNDED:
+        return explain_unbounded(problem, canonicalize(problem), settings)
     return Solution(Status.NUMERICAL_FAILURE, f"{raw.solver} ended without an answer")
 
 

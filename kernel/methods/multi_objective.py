@@ -68,7 +68,8 @@ class ParetoPoint:
 
     Attributes:
         values: (m,) of the goals, in their own units.
-        prices: (m - 1,) improvement of the first goal per unit by which each of the others is given up, >= 0.
+        prices: (m - 1,) improvement of the first goal per unit by which each of the others is given up, >= 0; NaN where
+            integer choices leave none.
         limits: (m - 1,) the other goals' limits at which it was found.
         bound: No portfolio within these limits has a better value of the first goal.
         gap: Relative distance of the first goal's value from `bound`.
@@ -125,7 +126,7 @@ def pareto_surface(problem: Problem, goals: tuple[Goal, ...], points: int, setti
     search = _Search(problem, goals, shares)
     found_points = search.adaptive(ends, points) if len(goals) == 2 else search.grid(ends, points)
     kept = _efficient(found_points, goals)
-    resolution = _resolution(kept, goals) if search.convex else None
+    resolution = _resolution(kept, goals) if _priced(kept) else None
     message = f"{len(kept)} efficient points" + (f"; {search.failed} not found" if search.failed else "")
     return ParetoSurface(_status(search.statuses), message, kept, ideal, resolution)
 
@@ -204,12 +205,12 @@ def _point(goals: tuple[Goal, ...], solution: Solution, limits: Vector) -> Paret
     assert solution.weights is not None
     assert solution.certificate is not None
     prices = {report.name: report.shadow_price for report in solution.constraints}
-    named = [prices.get(f"epsilon[{goal.term.name}]") or 0.0 for goal in goals[1:]]
+    named = [prices.get(f"epsilon[{goal.term.name}]", 0.0) for goal in goals[1:]]
     certificate = solution.certificate
     return ParetoPoint(
         weights=solution.weights,
         values=_values(goals, solution.weights),
-        prices=np.maximum(named, 0.0),
+        prices=np.maximum(np.array(named, dtype=float), 0.0),
         limits=limits,
         bound=goals[0].sign * certificate.bound,
         gap=certificate.gap,
@@ -224,7 +225,6 @@ class _Search:
         self._problem, self._goals, self._shares = problem, goals, shares
         self.statuses: set[Status] = set()
         self.failed = 0
-        self.convex = True
 
     def adaptive(self, ends: list[ParetoPoint], count: int) -> list[ParetoPoint]:
         """Two goals: the widest part of the enclosure is halved until there are `count` points."""
@@ -259,7 +259,6 @@ class _Search:
             self.failed += solution.status is not Status.INFEASIBLE
             return None
         self.statuses.add(solution.status)
-        self.convex = self.convex and all(report.shadow_price is not None for report in solution.constraints)
         return _efficient_point(self._problem, self._goals, solution, limits, next(self._shares))
 
 
@@ -322,7 +321,16 @@ def _widest(enclosure: _Enclosure, corners: list[int]) -> float:
     return float("inf") if answer.x is None else max(float(answer.x[0]), 0.0)
 
 
+def _priced(points: list[ParetoPoint] | tuple[ParetoPoint, ...]) -> bool:
+    return all(np.isfinite(point.prices).all() for point in points)
+
+
 def _widths(points: list[ParetoPoint], goals: tuple[Goal, ...]) -> list[tuple[float, int]]:
+    """How far apart the enclosures are between neighbours; without prices how far apart the neighbours are."""
+    if not _priced(points):
+        steps = np.diff([point.values for point in points], axis=0)
+        spread = np.maximum(np.abs(steps).sum(axis=0), 1e-12)
+        return [(float(width), k) for k, width in enumerate(np.abs(steps / spread).sum(axis=1))]
     enclosure = _enclose(points, goals)
     return [(_widest(enclosure, [k, after]), k) for k, after in pairwise(range(len(points)))]
 
