@@ -14,6 +14,7 @@ from server.jobs.optimization import OptimizationJob
 from server.jobs.queue import JobQueue
 from server.jobs.worker import Worker
 from server.loading import MarketLoader
+from server.loading_models import ModelLoader
 from server.sample.files import SampleUnavailableError
 from server.sample.loading import load_sample_if_empty
 from server.settings import Settings
@@ -38,6 +39,7 @@ class Application:
     queue: JobQueue
     pool: SolverPool
     loader: MarketLoader
+    models: ModelLoader
     changes: ChangeFeed
     events: ChangeFeed
 
@@ -99,8 +101,9 @@ async def open_application(settings: Settings, *, attach: bool = False) -> Async
         stack.push_async_callback(queue.close)
         pool = SolverPool(settings.workers, settings.max_waiting_solves)
         stack.push_async_callback(asyncio.to_thread, pool.stop)
-        loader = MarketLoader(database, settings.max_assets)
-        yield Application(settings, database, queue, pool, loader, changes, events)
+        models = ModelLoader(database)
+        loader = MarketLoader(database, settings.max_assets, models)
+        yield Application(settings, database, queue, pool, loader, models, changes, events)
 
 
 async def _load_sample(database: Database) -> None:

@@ -13,7 +13,13 @@ from decimal import Decimal
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
-# The tables are records too: imported from here by everybody else.
+# The tables and model sets are records too: imported from here by everybody else.
+from storage.model_sets import CovarianceSet as CovarianceSet  # noqa: PLC0414
+from storage.model_sets import ExposureSet as ExposureSet  # noqa: PLC0414
+from storage.model_sets import ForecastPeriod as ForecastPeriod  # noqa: PLC0414
+from storage.model_sets import ForecastSet as ForecastSet  # noqa: PLC0414
+from storage.model_sets import ModelSet as ModelSet  # noqa: PLC0414
+from storage.model_sets import ScenarioSet as ScenarioSet  # noqa: PLC0414
 from storage.tables import FactorTable as FactorTable  # noqa: PLC0414
 from storage.tables import PriceTable as PriceTable  # noqa: PLC0414
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from portfolio_optimization.v1 import instruments_pb2, market_data_pb2, portfolio_data_pb2
+from portfolio_optimization.v1 import instruments_pb2, market_data_pb2, model_data_pb2, portfolio_data_pb2
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceServicer
 
 from server.convert.benchmarks import write_benchmark
@@ -17,18 +17,20 @@ from server.services.calls import Context, page_size, read_cursor, write_cursor
 from server.services.pages import cut, read_place, write_place
 from server.settings import Settings
 from server.workflows.market_data import MarketDataWorkflow
+from server.workflows.model_data import ModelDataWorkflow
 from server.workflows.portfolios import PortfolioWorkflow
 from server.workflows.reference_data import ReferenceDataWorkflow
 from storage.database import Database
 
 
 class DataService(PortfolioDataServiceServicer):
-    """Instruments, portfolios, benchmarks, prices and factor returns."""
+    """Instruments, portfolios, benchmarks, prices, factor returns and the caller's own model inputs."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._reference = ReferenceDataWorkflow(database, settings)
         self._portfolios = PortfolioWorkflow(database, settings)
         self._market = MarketDataWorkflow(database)
+        self._models = ModelDataWorkflow(database, settings)
 
     async def UpsertInstruments(
         self, request: instruments_pb2.UpsertInstrumentsRequest, context: Context
@@ -171,6 +173,30 @@ class DataService(PortfolioDataServiceServicer):
         return market_data_pb2.ListFactorSetsResponse(
             factor_sets=map(write_factor_set, page.rows), next_page_token=page.next_token
         )
+
+    async def LoadFactorExposures(
+        self, request_iterator: AsyncIterator[model_data_pb2.LoadFactorExposuresRequest], context: Context
+    ) -> model_data_pb2.LoadFactorExposuresResponse:
+        """Load factor exposures, as a whole or not at all."""
+        return await self._models.load_exposures(request_iterator)
+
+    async def LoadForecast(
+        self, request: model_data_pb2.LoadForecastRequest, context: Context
+    ) -> model_data_pb2.LoadForecastResponse:
+        """Load a forecast."""
+        return await self._models.load_forecast(request)
+
+    async def LoadCovariance(
+        self, request_iterator: AsyncIterator[model_data_pb2.LoadCovarianceRequest], context: Context
+    ) -> model_data_pb2.LoadCovarianceResponse:
+        """Load a covariance, as a whole or not at all."""
+        return await self._models.load_covariance(request_iterator)
+
+    async def LoadScenarios(
+        self, request_iterator: AsyncIterator[model_data_pb2.LoadScenariosRequest], context: Context
+    ) -> model_data_pb2.LoadScenariosResponse:
+        """Load scenarios, as a whole or not at all."""
+        return await self._models.load_scenarios(request_iterator)
 
 
 def _check_id(field: str, value: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 
 from portfolio_optimization.v1 import market_data_pb2 as pb
 
@@ -24,30 +23,12 @@ from server.convert.market_data import (
 from server.errors import InvalidRequest
 from server.imports.known import is_stored
 from server.workflows.reference_data import unknown_instruments
+from server.workflows.streams import to_its_end
 from storage.database import Database
 from storage.factors import FactorRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.records import Cursor, FactorSet, PricingPack
 from storage.tables import FactorTable, PriceTable
-
-_PATIENCE_SECONDS = 5.0
-
-
-@asynccontextmanager
-async def _to_its_end(parts: AsyncIterator[object]) -> AsyncIterator[None]:
-    """Let a refused caller finish sending, unread and for a bounded time.
-
-    A refusal in the middle of a stream finds some clients writing, and they then report the write that failed in place
-    of the refusal.
-    """
-    try:
-        yield
-    except InvalidRequest:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                async for _ in parts:
-                    pass
-        raise
 
 
 class MarketDataWorkflow:
@@ -65,7 +46,7 @@ class MarketDataWorkflow:
             InvalidRequest: With every fault; nothing is stored.
         """
         stream = price_stream()
-        async with _to_its_end(parts):
+        async with to_its_end(parts):
             async for part in parts:
                 await asyncio.to_thread(take_prices, stream, part)
         header = stream.header
@@ -96,7 +77,7 @@ class MarketDataWorkflow:
             InvalidRequest: With every fault; nothing is stored.
         """
         stream = factor_stream()
-        async with _to_its_end(parts):
+        async with to_its_end(parts):
             async for part in parts:
                 await asyncio.to_thread(take_returns, stream, part)
         header = stream.header

@@ -2,10 +2,9 @@
 
 import math
 
-import grpc
 import pytest
 from data_examples import benchmark, instrument, store_instruments
-from portfolio_optimization.v1 import instruments_pb2, model_data_pb2
+from portfolio_optimization.v1 import instruments_pb2
 from portfolio_optimization.v1 import portfolio_data_pb2 as pb
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceStub
 from refusals import not_found, refused
@@ -128,12 +127,6 @@ async def test_what_is_not_there_is_not_found(data: Data) -> None:
     assert list(await refused(data.GetInstrument(instruments_pb2.GetInstrumentRequest()))) == ["instrument_id"]
     faults = await refused(data.GetPortfolio(pb.GetPortfolioRequest(pricing_pack_id="x" * 37)))
     assert set(faults) == {"portfolio_id", "pricing_pack_id"}
-
-
-async def test_model_data_are_not_served_yet(data: Data) -> None:
-    with pytest.raises(grpc.aio.AioRpcError, match="LoadForecast is part of the contract") as caught:
-        await data.LoadForecast(model_data_pb2.LoadForecastRequest())
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_a_benchmark_comes_back_as_it_was(data: Data) -> None:
