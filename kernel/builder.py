@@ -52,6 +52,7 @@ class ProgramBuilder:
         self._hinges: list[tuple[int, slice]] = []
         self._offset = 0.0
         self._changes: dict[bytes, slice] = {}
+        self._shorts: slice | None = None
         self.add_variables(n)
         if homogeneous:
             self.add_variables(1, lower=0.0)
@@ -116,15 +117,20 @@ class ProgramBuilder:
         self._rows.append(((name,), Cone.ZERO, self._stack(terms, 1), np.ones(1)))
 
     def add_bounds(self, lower: Vector, upper: Vector, names: tuple[Sequence[str], Sequence[str]]) -> None:
-        """Bound the weights. In a ratio program bounds other than zero become rows that carry the bound's name."""
+        """Bound the weights; of several bounds on one the tightest stands, under its own name.
+
+        In a ratio program bounds other than zero become rows that carry the bound's name.
+        """
         at_zero = np.ones(self.n, dtype=bool) if self.kappa is None else (upper == 0.0) & (lower == 0.0)
         plain_lower = np.isfinite(lower) & (at_zero | (lower == 0.0))
         plain_upper = np.isfinite(upper) & at_zero
-        implied = np.where(lower > 0.0, 0.0, self._lower[: self.n])  # a floor that became a row still means y >= 0
-        self._lower[: self.n] = np.where(plain_lower, lower, implied)
-        self._upper[: self.n] = np.where(plain_upper, upper, self._upper[: self.n])
-        self._lower_names.update({i: names[0][i] for i in np.flatnonzero(plain_lower).tolist()})
-        self._upper_names.update({i: names[1][i] for i in np.flatnonzero(plain_upper).tolist()})
+        implied = np.where(plain_lower, lower, np.where(lower > 0.0, 0.0, -np.inf))  # a floor's row means y >= 0 too
+        lower_is_tighter = plain_lower & (lower > self._lower[: self.n])
+        upper_is_tighter = plain_upper & (upper < self._upper[: self.n])
+        self._lower[: self.n] = np.maximum(self._lower[: self.n], implied)
+        self._upper[: self.n] = np.where(upper_is_tighter, upper, self._upper[: self.n])
+        self._lower_names.update({i: names[0][i] for i in np.flatnonzero(lower_is_tighter).tolist()})
+        self._upper_names.update({i: names[1][i] for i in np.flatnonzero(upper_is_tighter).tolist()})
         self._add_bound_rows(-1.0, lower, np.isfinite(lower) & ~plain_lower, names[0])
         self._add_bound_rows(1.0, upper, np.isfinite(upper) & ~plain_upper, names[1])
 
@@ -203,6 +209,16 @@ class ProgramBuilder:
             self.add_rows(definition, Cone.NONNEGATIVE, [(self.weights, -eye), (t, -eye)], -w0)
             self._changes[key] = t
         return self._changes[key]
+
+    def short_parts(self) -> slice:
+        """Variables u >= (-w)+, shared by every limit on leverage."""
+        if self._shorts is None:
+            self._shorts = self.add_hinges([(self.weights, -sp.eye_array(self.n, format="csr"))], np.zeros(self.n))
+        return self._shorts
+
+    def may_be_short(self, index: int) -> bool:
+        """Whether no bound so far keeps weight `index` from being negative."""
+        return bool(self._lower[index] < 0.0)
 
     def build(self) -> Program:
         """The frozen program, row blocks in the order they were added."""

@@ -130,8 +130,8 @@ class MaximizeRatio:
     """Highest ``(mu'w - cost - reference) / risk(w)``.
 
     Sharpe, Sortino, CVaR and every other reward-to-risk ratio with the risk-free rate as reference; the information
-    ratio with the benchmark's return as reference and the tracking error as measure. The program is least risk at unit
-    excess, so that what it minimises is the reciprocal of the ratio (through the measure's penalty).
+    ratio with the benchmark's return as reference and the tracking error as measure. The program is least risk at an
+    excess of the size of single assets', so that its variables stay near one for returns of any unit.
 
     Attributes:
         reference: Annual return that counts as nothing.
@@ -144,15 +144,17 @@ class MaximizeRatio:
     maximizes = True
 
     def add_to(self, builder: ProgramBuilder, problem: Problem) -> None:
-        """Write the risk, and the row ``mu'y - cost - reference kappa = 1``."""
+        """Write the risk, and the row ``(mu'y - cost - reference kappa) / size = 1``."""
         assert builder.kappa is not None
         problem.measure.minimize(builder, 1.0)
         cost = problem.cost
         offset = self.reference + (0.0 if cost is None else cost.offset)
         kappa = slice(builder.kappa, builder.kappa + 1)
-        terms = [(builder.weights, problem.moments.mu[None, :]), (kappa, np.array([[-offset]]))]
+        terms = [(builder.weights, problem.moments.mu), (kappa, np.array([-offset]))]
         costs = [] if cost is None else cost.form(builder)
-        builder.add_normalisation("excess return", [*terms, *((place, -c[None, :]) for place, c in costs)])
+        terms += [(place, -c) for place, c in costs]
+        size = self._size(problem)
+        builder.add_normalisation("excess return", [(place, c[None, :] / size) for place, c in terms])
 
     def value(self, problem: Problem, w: Vector) -> float:
         """The ratio; infinite without risk."""
@@ -162,12 +164,17 @@ class MaximizeRatio:
     def from_program(self, problem: Problem, value: float) -> float:
         """The ratio."""
         least_risk = problem.measure.from_program(value)
-        return 1.0 / least_risk if least_risk > 0 else np.inf
+        return self._size(problem) / least_risk if least_risk > 0 else np.inf
 
     def price_scale(self, problem: Problem, w: Vector, kappa: float) -> float:
-        """ratio^2 * slope * kappa."""
-        ratio = self.value(problem, w)
-        return ratio**2 * problem.measure.slope(1.0 / ratio) * kappa if ratio else 0.0
+        """ratio^2 / size * slope * kappa."""
+        ratio, size = self.value(problem, w), self._size(problem)
+        return ratio**2 / size * problem.measure.slope(size / ratio) * kappa if ratio else 0.0
+
+    def _size(self, problem: Problem) -> float:
+        """The largest excess of a single asset."""
+        size = float(np.abs(problem.moments.mu - self.reference).max())
+        return size if size > 0.0 else 1.0
 
 
 def _add_cost(builder: ProgramBuilder, problem: Problem) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +67,18 @@ class Scenarios:
     def mean(self) -> Vector:
         """(n,) expected returns per period."""
         return np.asarray(self.p @ self.R)
+
+    @property
+    def typical_size(self) -> float:
+        """Root mean square of the returns: the unit in which programs state them. 1 when all are zero."""
+        size = float(np.sqrt(np.mean(self.R**2)))
+        return size if size > 0.0 else 1.0
+
+    @property
+    def possible(self) -> Scenarios:
+        """The scenarios of positive probability."""
+        kept = self.p > 0.0
+        return self if kept.all() else replace(self, R=self.R[kept], p=self.p[kept], ordered=False)
 
     def losses(self, w: Vector) -> Vector:
         """(T,) -R w."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from kernel.canonical import Vector
 from kernel.status import Status
@@ -50,7 +51,7 @@ class ConstraintReport:
 
 @dataclass(frozen=True, slots=True)
 class Relaxation:
-    """The change of one limit, in its own unit, as part of a least total change that makes the problem feasible."""
+    """The change of one limit, in its own unit."""
 
     name: str
     unit: str
@@ -63,26 +64,70 @@ class Relaxation:
         return abs(self.relaxed_limit - self.limit)
 
 
+class PlanKind(Enum):
+    """What is best about a choice of changes that makes a problem feasible."""
+
+    LEAST_TOTAL = "least_total"  # the sum of all changes
+    FEWEST_LIMITS = "fewest_limits"  # the number of limits that change, and among those the sum
+    OTHER_LIMITS = "other_limits"  # the sum, while the limits changed by the least total stay
+    EVEN = "even"  # the largest change, and then the sum
+
+
+@dataclass(frozen=True, slots=True)
+class RelaxationPlan:
+    """Changes that together make all limits hold.
+
+    Attributes:
+        kind: What is best about it.
+        relaxations: The changes, each in its limit's unit.
+        total: Their sum in points (see `kernel.diagnosis.elastic`): 0.01 is one percentage point.
+        fewest: Whether it is proven that no plan changes fewer limits.
+        verified: Whether a solve of the changed problem found weights that meet every changed limit.
+    """
+
+    kind: PlanKind
+    relaxations: tuple[Relaxation, ...]
+    total: float
+    fewest: bool
+    verified: bool
+
+
+class Minimality(Enum):
+    """What is proven of a conflict's size."""
+
+    SMALLEST = "smallest"  # no conflict has fewer limits
+    IRREDUCIBLE = "irreducible"  # without any one of its limits the others hold together
+    UNPROVEN = "unproven"  # an integer search was stopped: some of its limits may not be needed
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why nothing satisfies all limits.
 
     Attributes:
-        conflicting: A smallest set of limits that cannot hold together: without any one of them the others can.
-        relaxations: The changes of least total that make all limits hold together.
+        conflicting: Limits that cannot hold together.
+        alternatives: Different ways to change limits so that all hold together, the one of least total first.
         sentence: Both, readable.
+        minimality: What is proven of the size of `conflicting`.
     """
 
     conflicting: tuple[str, ...]
-    relaxations: tuple[Relaxation, ...]
+    alternatives: tuple[RelaxationPlan, ...]
     sentence: str
+    minimality: Minimality = Minimality.SMALLEST
+
+    @property
+    def relaxations(self) -> tuple[Relaxation, ...]:
+        """The changes of the first alternative."""
+        return self.alternatives[0].relaxations if self.alternatives else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
     """The answer to a problem. `weights` and `certificate` are present exactly when the status has weights.
 
-    `x` holds all variables of the program that was solved: from there a similar problem starts warm.
+    `x` holds all variables of the program that was solved: from there a similar problem starts warm. `direction` holds,
+    for an unbounded problem, the weight changes by asset along which the objective improves for ever.
     """
 
     status: Status
@@ -93,3 +138,4 @@ class Solution:
     numbers: Mapping[str, float] = field(default_factory=dict)
     explanation: Explanation | None = None
     x: Vector | None = None
+    direction: Mapping[str, float] = field(default_factory=dict)

@@ -15,16 +15,18 @@ from decimal import Decimal
 import numpy as np
 
 from kernel.rebalancing.lots import Term, holding_term
-from server.compute.inputs import Asset, BenchmarkInputs, Floats, MarketInputs
+from server.compute.inputs import Asset, BenchmarkInputs, FactorReturns, Floats, MarketInputs
 from server.errors import Fault, InvalidRequest, NotReady
+from server.loading_models import ModelLoader
 from server.specs import ModelSpec
 from server.universe import listed
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Connection, Database
+from storage.factors import FactorRepository
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
-from storage.records import Benchmark, Instrument, Portfolio, PriceTable, PricingPack
+from storage.records import Benchmark, FactorSet, Instrument, Portfolio, PriceTable, PricingPack
 
 _PACKS_KEPT = 4
 
@@ -55,10 +57,33 @@ class Holdings:
         return float(self.quantities.get(instrument_id, Decimal(0)) * self.prices[instrument_id] / self.value)
 
 
-class MarketLoader:
-    """Loads inputs, with a small cache of price tables."""
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """A portfolio's universe while prices are not loaded.
 
-    def __init__(self, database: Database, max_assets: int) -> None:
+    Attributes:
+        assets: In the order of their ids.
+        pack: Has prices of all of them.
+        factor_set_ids: The factor sets of the models, by the id that a model names.
+    """
+
+    assets: tuple[Asset, ...]
+    pack: PricingPack
+    benchmark: BenchmarkInputs | None
+    factor_set_ids: dict[str, str]
+
+
+class MarketLoader:
+    """Loads inputs, with a small cache of price tables.
+
+    Args:
+        database: Where they are.
+        max_assets: Larger universes are refused.
+        models: Loads the caller's own model inputs.
+    """
+
+    def __init__(self, database: Database, max_assets: int, models: ModelLoader) -> None:
+        self.models = models
         self._database = database
         self._max_assets = max_assets
         self._tables: OrderedDict[str, PriceTable] = OrderedDict()
@@ -73,9 +98,7 @@ class MarketLoader:
         async with self._database.transaction() as connection:
             return await PortfolioRepository(connection).find(portfolio_id)
 
-    async def universe(
-        self, portfolio_id: str, model: ModelSpec, candidates: Sequence[str] = ()
-    ) -> tuple[tuple[Asset, ...], PricingPack]:
+    async def universe(self, portfolio_id: str, model: ModelSpec, candidates: Sequence[str] = ()) -> Universe:
         """The assets of a portfolio's universe, without prices, and the pack that has them.
 
         Raises:
@@ -87,7 +110,10 @@ class MarketLoader:
             named = await self._named(connection, portfolio_id, model, candidates)
         if missing := sorted({i.id for i in named.instruments} - set(named.pack.instrument_ids)):
             raise NotReady(f"pricing pack {named.pack.id} has no prices of {listed(missing)}")
-        return tuple(_plain_asset(instrument, candidates) for instrument in named.instruments), named.pack
+        assets = tuple(_plain_asset(instrument, candidates) for instrument in named.instruments)
+        return Universe(
+            assets, named.pack, _known_benchmark(named), {k: found.id for k, found in named.factors.items()}
+        )
 
     async def market(
         self, portfolio_id: str, model: ModelSpec, candidates: Sequence[str] = ()
@@ -121,6 +147,8 @@ class MarketLoader:
             cash_weight=float(named.portfolio.cash / holdings.value),
             value=holdings.value,
             benchmark=None if named.benchmark is None else _benchmark(named.benchmark, table, dates[window]),
+            market=None if named.market is None else _benchmark(named.market, table, dates[window]),
+            factor_sets={k: await self._factors(found) for k, found in named.factors.items()},
         )
         return inputs, holdings
 
@@ -131,9 +159,10 @@ class MarketLoader:
         ids = self._ids(portfolio, candidates)
         instruments = await InstrumentRepository(connection).find(ids)
         pack = await self._pack(connection, model.pricing_pack_id, ids)
-        benchmark_id = model.benchmark_id or portfolio.benchmark_id
-        benchmark = await BenchmarkRepository(connection).find(benchmark_id) if benchmark_id else None
-        return _Named(portfolio, instruments, pack, benchmark)
+        benchmark = await _find_benchmark(connection, model.benchmark_id or portfolio.benchmark_id)
+        market = await _find_benchmark(connection, model.returns.market_benchmark_id)
+        factors = {named: await _find_factors(connection, named) for named in _factor_set_ids(model)}
+        return _Named(portfolio, instruments, pack, benchmark, market, factors)
 
     def _ids(self, portfolio: Portfolio, candidates: Sequence[str]) -> list[str]:
         ids = sorted({*(h.instrument_id for h in portfolio.holdings if h.quantity), *candidates})
@@ -159,6 +188,11 @@ class MarketLoader:
             self._tables.move_to_end(pack_id)
             return self._tables[pack_id]
 
+    async def _factors(self, found: FactorSet) -> FactorReturns:
+        async with self._database.transaction() as connection:
+            table = await FactorRepository(connection).read(found.id)
+        return FactorReturns(found.id, table.factors, table.dates, table.returns)
+
 
 @dataclass(frozen=True, slots=True)
 class _Named:
@@ -168,6 +202,22 @@ class _Named:
     instruments: tuple[Instrument, ...]
     pack: PricingPack
     benchmark: Benchmark | None
+    market: Benchmark | None
+    factors: dict[str, FactorSet]
+
+
+async def _find_benchmark(connection: Connection, benchmark_id: str | None) -> Benchmark | None:
+    return await BenchmarkRepository(connection).find(benchmark_id) if benchmark_id else None
+
+
+async def _find_factors(connection: Connection, set_id: str) -> FactorSet:
+    factors = FactorRepository(connection)
+    return await factors.find(set_id) if set_id else await factors.latest()
+
+
+def _factor_set_ids(model: ModelSpec) -> set[str]:
+    """Factor sets that the models name; empty = the newest."""
+    return {part.factor_set_id for part in (model.returns, model.risk) if part.method == "factor_model"}
 
 
 def value_holdings(named: _Named, prices: dict[str, Decimal]) -> Holdings:
@@ -212,12 +262,15 @@ def _plain_asset(instrument: Instrument, candidates: Sequence[str]) -> Asset:
         asset_class=instrument.asset_class,
         market_cap=None if instrument.market_cap is None else float(instrument.market_cap),
         candidate=not candidates or instrument.id in candidates,
+        quality_score=None if instrument.quality_score is None else float(instrument.quality_score),
+        daily_volume=instrument.average_daily_volume,
+        lot_size=instrument.lot_size,
     )
 
 
 def _asset(instrument: Instrument, holdings: Holdings, candidates: Sequence[str]) -> Asset:
     plain = _plain_asset(instrument, candidates)
-    return replace(plain, sale_tax_rate=_sale_tax_rate(instrument.id, holdings))
+    return replace(plain, sale_tax_rate=_sale_tax_rate(instrument.id, holdings), price=holdings.prices[instrument.id])
 
 
 def _sale_tax_rate(instrument_id: str, holdings: Holdings) -> float:
@@ -241,10 +294,22 @@ def _rate(portfolio: Portfolio, acquired_on: date | None, sold_on: date) -> Deci
     return portfolio.long_term_tax_rate
 
 
+def _known_benchmark(named: _Named) -> BenchmarkInputs | None:
+    """A benchmark while prices are not loaded."""
+    benchmark = named.benchmark
+    if benchmark is None:
+        return None
+    has_series = benchmark.index_instrument_id in named.pack.instrument_ids
+    return BenchmarkInputs(benchmark.id, weights=_weights(benchmark), has_series=has_series)
+
+
 def _benchmark(benchmark: Benchmark, table: PriceTable, dates: np.ndarray) -> BenchmarkInputs:
-    """Its own series where the pack has it, else its weights."""
     index = benchmark.index_instrument_id
-    if index is not None and index in table.instrument_ids:
-        column = table.closes[:, table.instrument_ids.index(index)]
-        return BenchmarkInputs(benchmark.id, closes=column[np.isin(table.dates, dates)])
-    return BenchmarkInputs(benchmark.id, weights={name: float(weight) for name, weight in benchmark.weights.items()})
+    if index is None or index not in table.instrument_ids:
+        return BenchmarkInputs(benchmark.id, weights=_weights(benchmark))
+    column = table.closes[:, table.instrument_ids.index(index)]
+    return BenchmarkInputs(benchmark.id, column[np.isin(table.dates, dates)], _weights(benchmark), has_series=True)
+
+
+def _weights(benchmark: Benchmark) -> dict[str, float]:
+    return {name: float(weight) for name, weight in benchmark.weights.items()}

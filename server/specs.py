@@ -4,58 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
+
+from server.limit_specs import ConstraintSpec
 
 CASH = "CASH"
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """A minimum and a maximum; None = not set."""
-
-    minimum: float | None = None
-    maximum: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConstraintSpec:
-    """Limits on the target weights; None and absent keys = not set."""
-
-    max_position_size: float | None = None
-    min_position_size: float | None = None
-    max_sector_exposure: float | None = None
-    max_asset_class_exposure: float | None = None
-    max_turnover: float | None = None
-    target_volatility: float | None = None
-    min_weights: Mapping[str, float] = field(default_factory=dict)
-    max_weights: Mapping[str, float] = field(default_factory=dict)
-    min_cash_weight: float = 0.0
-    max_cash_weight: float = 0.0
-    sector_limits: Mapping[str, Range] = field(default_factory=dict)
-    asset_class_limits: Mapping[str, Range] = field(default_factory=dict)
-    two_way_turnover: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ReturnsSpec:
-    """The model of expected returns: ``historical_mean``, ``provided`` or ``equilibrium``."""
+    """The model of expected returns: a word of `RETURNS_METHODS`, and what that method takes.
+
+    Attributes:
+        values: Of the caller's own forecast; `forecast_id` names a stored one instead.
+        risk_aversion: Of the market, for the equilibrium.
+        market_caps: They replace the instruments' own.
+        half_life: In periods, of exponential weights.
+        factor_set_id: Of the factor model; empty = the newest.
+        market_benchmark_id: Whose series is the market of the CAPM; empty = the instruments by capitalisation.
+        market_premium: Annual excess return of the market; None = from its past.
+        factor_premia: Annual, by factor; the past speaks for factors not named.
+    """
 
     method: str = "historical_mean"
     values: Mapping[str, float] = field(default_factory=dict)
     risk_aversion: float = 2.5
     market_caps: Mapping[str, float] = field(default_factory=dict)
+    half_life: float = 63.0
+    factor_set_id: str = ""
+    market_benchmark_id: str = ""
+    market_premium: float | None = None
+    factor_premia: Mapping[str, float] = field(default_factory=dict)
+    forecast_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RiskSpec:
-    """The model of risk: ``ledoit_wolf``, ``sample`` or ``provided`` (then with names and an annual covariance)."""
+    """The model of risk: a word of `RISK_METHODS`, and what that method takes.
+
+    Attributes:
+        names: Of the rows of `Sigma`, the caller's own annual covariance; `covariance_id` names a stored one instead.
+        half_life: In periods, of exponential weights.
+        factor_set_id: Of the factor model; empty = the newest.
+        gerber_threshold: In standard deviations.
+    """
 
     method: str = "ledoit_wolf"
     names: tuple[str, ...] = ()
     Sigma: npt.NDArray[np.float64] | None = None
     max_repair_distance: float = 1e-3
+    half_life: float = 63.0
+    factor_set_id: str = ""
+    gerber_threshold: float = 0.5
+    covariance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioSpec:
+    """The caller's own scenarios: given, or stored under an id.
+
+    Attributes:
+        names: Instruments of the columns.
+        R: (T, n) simple returns over a scenario.
+        p: (T,) probabilities.
+        days: Length of a scenario in trading days.
+        ordered: Whether they follow each other in time.
+    """
+
+    id: str = ""
+    names: tuple[str, ...] = ()
+    R: npt.NDArray[np.float64] | None = None
+    p: npt.NDArray[np.float64] | None = None
+    days: int = 1
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +115,45 @@ class ModelSpec:
     risk: RiskSpec = field(default_factory=RiskSpec)
     views: ViewsSpec | None = None
     confidence_level: float = 0.95
+    scenarios: ScenarioSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CostSpec:
-    """Costs inside the objective: a fraction of the traded value, and the tax on gains that sales realise."""
+    """Costs inside the objective: proportional ones, and the tax on gains that sales realise.
+
+    Attributes:
+        rate: Fraction of the traded value.
+        commission: Money for every trade.
+        impact: Coefficient of the square-root law of market impact; None = no impact.
+    """
 
     rate: float = 0.0
     include_tax: bool = False
+    commission: Decimal = Decimal(0)
+    impact: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TermSpec:
+    """A named term of an objective; the sum of coefficient times value is maximised."""
+
+    name: str
+    kind: str
+    coefficient: float
+    confidence_level: float
+    factor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizationSpec:
-    """An optimization, checked."""
+    """An optimization, checked.
+
+    Attributes:
+        fallback: The objective in place of a ratio that has no meaning; empty = none.
+        terms: Of a multi-objective or custom optimization.
+        pareto_points: Wanted on the Pareto surface of the terms; 0 = their sum is optimised.
+    """
 
     portfolio_id: str
     optimization_type: str
@@ -116,6 +166,9 @@ class OptimizationSpec:
     cost: CostSpec = field(default_factory=CostSpec)
     instrument_ids: tuple[str, ...] = ()
     frontier_points: int = 0
+    fallback: str = ""
+    terms: tuple[TermSpec, ...] = ()
+    pareto_points: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from server.compute.inputs import Asset
+from server.compute.inputs import Asset, BenchmarkInputs
 from server.errors import Fault, InvalidRequest
-from server.specs import CASH, ConstraintSpec, ModelSpec, OptimizationSpec
+from server.limit_specs import ConstraintSpec
+from server.specs import CASH, CostSpec, ModelSpec, OptimizationSpec
+from server.vocabulary import DRAWDOWNS, FACTOR_TERMS
 
 _LISTED = 20
 
 
-def check_universe(assets: Sequence[Asset], spec: OptimizationSpec) -> None:
-    """Check every name of a request against its universe.
+def check_universe(assets: Sequence[Asset], spec: OptimizationSpec, benchmark: BenchmarkInputs | None) -> None:
+    """Check a request, its stored parts filled in, against its universe.
+
+    Args:
+        assets: The universe.
+        spec: The request.
+        benchmark: That of the request or the portfolio.
 
     Raises:
         InvalidRequest: With every fault.
     """
-    faults = [*_limit_faults(assets, spec.constraints), *_model_faults(assets, spec.model)]
+    faults = [
+        *_limit_faults(assets, spec.constraints),
+        *_sum_faults(assets, spec.constraints, benchmark),
+        *_factor_faults(assets, spec, benchmark),
+        *_benchmark_faults(assets, spec, benchmark),
+        *_instrument_faults(assets, spec.constraints, spec.cost),
+        *_reach_faults(assets, spec),
+        *_model_faults(assets, spec.model),
+        *_scenario_faults(assets, spec),
+    ]
     if faults:
         raise InvalidRequest(faults)
 
@@ -30,30 +46,146 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _limit_faults(assets: Sequence[Asset], spec: ConstraintSpec) -> Iterator[Fault]:
-    ids = {asset.id for asset in assets}
+    ids, sectors = {asset.id for asset in assets}, {asset.sector for asset in assets}
     yield from _unknown("constraints.min_weights", spec.min_weights, ids)
     yield from _unknown("constraints.max_weights", spec.max_weights, ids)
-    yield from _unknown("constraints.sector_limits", spec.sector_limits, {asset.sector for asset in assets})
+    yield from _unknown("constraints.max_trade_sizes", spec.max_trade_sizes, ids)
+    yield from _unknown("constraints.sector_limits", spec.sector_limits, sectors)
     yield from _unknown("constraints.asset_class_limits", spec.asset_class_limits, {a.asset_class for a in assets})
+    for budget in spec.risk_budgets:
+        at = f"constraints.risk_budgets[{budget.instrument_id or budget.sector}]"
+        yield from _unknown(at, [budget.instrument_id or budget.sector], ids if budget.instrument_id else sectors)
+    for scenario in spec.stress_scenarios:
+        yield from _unknown(f"constraints.stress_scenarios[{scenario.name}].returns", scenario.returns, {*ids, CASH})
     excluded = {asset.id for asset in assets if not asset.candidate}
     for name in sorted(excluded & {name for name, floor in spec.min_weights.items() if floor > 0}):
         yield Fault(f"constraints.min_weights[{name}]", "asks to hold what instrument_ids leaves out")
+    if spec.min_positions is not None and spec.min_positions > len(ids - excluded):
+        reason = f"is {spec.min_positions}, but there are only {len(ids - excluded)} instruments to choose from"
+        yield Fault("constraints.min_positions", reason)
+
+
+def _sum_faults(assets: Sequence[Asset], spec: ConstraintSpec, benchmark: BenchmarkInputs | None) -> Iterator[Fault]:
+    ids = {*(asset.id for asset in assets), CASH}
+    members = set() if benchmark is None else set(benchmark.weights or {})
+    for limit in spec.linear_constraints:
+        known = ids | members if limit.relative else ids
+        yield from _unknown(f"constraints.linear_constraints[{limit.name}].coefficients", limit.coefficients, known)
+
+
+def _factor_faults(
+    assets: Sequence[Asset], spec: OptimizationSpec, benchmark: BenchmarkInputs | None
+) -> Iterator[Fault]:
+    """Factors without exposures, and exposures that leave out an instrument."""
+    values = spec.constraints.exposures.values
+    used = {limit.factor: f"constraints.factor_limits[{limit.factor}]" for limit in spec.constraints.factor_limits}
+    used |= {term.factor: f"terms[{term.name}].factor" for term in spec.terms if term.kind in FACTOR_TERMS}
+    relative = {limit.factor for limit in spec.constraints.factor_limits if limit.relative}
+    members = [] if benchmark is None else sorted(benchmark.weights or {})
+    for factor, field in used.items():
+        if factor not in values:
+            have = f"; there are {listed(sorted(values))}" if values else ""
+            yield Fault(field, f"has no exposures in constraints.factor_exposures{have}")
+            continue
+        needed = [asset.id for asset in assets] + (members if factor in relative else [])
+        yield from _missing(f"constraints.factor_exposures[{factor}]", "exposure", needed, values[factor])
+
+
+def _benchmark_faults(
+    assets: Sequence[Asset], spec: OptimizationSpec, benchmark: BenchmarkInputs | None
+) -> Iterator[Fault]:
+    """Limits and objectives that need a benchmark, and what they need of it."""
+    limits = spec.constraints
+    against = ["constraints.max_tracking_error"] if limits.max_tracking_error is not None else []
+    against += ["objective"] if spec.objective == "maximize_information_ratio" else []
+    against += [f"terms[{term.name}]" for term in spec.terms if term.kind == "tracking_error"]
+    sums = [limit for limit in limits.linear_constraints if limit.relative]
+    relative = [f"constraints.linear_constraints[{limit.name}].relative_to_benchmark" for limit in sums]
+    relative += [
+        f"constraints.factor_limits[{f.factor}].relative_to_benchmark" for f in limits.factor_limits if f.relative
+    ]
+    if benchmark is None:
+        for field in (*against, *relative):
+            yield Fault(field, "needs a benchmark: the portfolio has none, and benchmark_id names none")
+        return
+    ids, weights = {*(asset.id for asset in assets), CASH}, benchmark.weights or {}
+    outside = sorted(set(weights) - ids)
+    if not benchmark.has_series and (outside or not weights):
+        lacks = f"weights in {listed(outside)} outside of the universe" if outside else "neither weights"
+        for field in against:
+            yield Fault(field, f"benchmark {benchmark.id} has {lacks} and no price series in the pricing pack")
+    for field in relative if not weights else ():
+        yield Fault(field, f"benchmark {benchmark.id} has no weights")
+
+
+def _instrument_faults(assets: Sequence[Asset], limits: ConstraintSpec, cost: CostSpec) -> Iterator[Fault]:
+    """Facts about instruments that a limit or a cost needs and nobody has stated."""
+    scored = [asset.id for asset in assets if asset.quality_score is not None]
+    candidates = [asset.id for asset in assets if asset.candidate]
+    for field in ("min_quality_score", "min_average_quality"):
+        if getattr(limits, field) is not None:
+            yield from _missing(f"constraints.{field}", "quality score", candidates, scored)
+    if cost.impact is not None:
+        traded = [asset.id for asset in assets if asset.daily_volume]
+        field = "preferences.market_impact"
+        yield from _missing(field, "average daily volume above 0", [asset.id for asset in assets], traded)
+
+
+def _reach_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[Fault]:
+    """Integer choices need to know how large a weight can become."""
+    limits = spec.constraints
+    leveraged = limits.allow_short or limits.min_cash_weight < 0.0
+    needed = {
+        "constraints.max_positions": limits.max_positions is not None,
+        "constraints.min_positions": limits.min_positions is not None,
+        "constraints.min_position_size": limits.min_position_size is not None,
+        "constraints.whole_lots": limits.whole_lots,
+        "preferences.commission_per_trade_amount": spec.cost.commission > 0,
+        "risk_measure": spec.risk_measure == "var",
+        "constraints.risk_limits.max_var": "max_var" in limits.risk_limits,
+    }
+    if not leveraged or limits.max_position_size is not None or limits.leverage.gross is not None:
+        return
+    low = {asset.id for asset in assets} - set(limits.min_weights) if limits.allow_short else set()
+    unbounded = sorted(low | ({asset.id for asset in assets} - set(limits.max_weights)))
+    for field, asked in needed.items():
+        if asked and unbounded:
+            reason = "needs max_position_size, max_gross_leverage, or both weights' limits of"
+            yield Fault(field, f"with leverage {reason} {listed(unbounded)}")
 
 
 def _model_faults(assets: Sequence[Asset], model: ModelSpec) -> Iterator[Fault]:
     ids = [asset.id for asset in assets]
-    if model.returns.method == "provided":
-        yield from _missing("expected_returns.values", "value", ids, model.returns.values)
+    capitalised = {asset.id for asset in assets if asset.market_cap is not None}
+    returns = model.returns
+    if returns.method == "provided":
+        yield from _missing("expected_returns.values", "value", ids, returns.values)
     if model.risk.method == "provided":
         yield from _missing("risk_model.covariance.instrument_ids", "row", ids, model.risk.names)
     if model.views is not None:
-        known = {asset.id for asset in assets if asset.market_cap is not None}
-        yield from _missing("black_litterman.market_caps", "value", ids, known | set(model.views.market_caps))
+        given = capitalised | set(model.views.market_caps)
+        yield from _missing("black_litterman.market_caps", "value", ids, given)
         for view in model.views.views:
             yield from _unknown(f"black_litterman.views[{view.name}].weights", view.weights, set(ids))
-    elif model.returns.method == "equilibrium":
-        known = {asset.id for asset in assets if asset.market_cap is not None}
-        yield from _missing("expected_returns.market_caps", "value", ids, known | set(model.returns.market_caps))
+    elif returns.method == "equilibrium" or (returns.method == "capm" and not returns.market_benchmark_id):
+        given = capitalised | set(returns.market_caps)
+        yield from _missing("expected_returns.market_caps", "value", ids, given)
+
+
+def _scenario_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[Fault]:
+    """Scenarios that leave out an instrument, and drawdowns where scenarios have no order."""
+    scenarios = spec.model.scenarios
+    if scenarios is None:
+        return
+    yield from _missing("scenarios.instrument_ids", "return", [asset.id for asset in assets], scenarios.names)
+    if scenarios.ordered:
+        return
+    fields = ["risk_measure"] if spec.risk_measure in DRAWDOWNS else []
+    limits = (f"max_{word.removeprefix('max_')}" for word in DRAWDOWNS)
+    fields += [f"constraints.risk_limits.{name}" for name in limits if name in spec.constraints.risk_limits]
+    fields += [f"terms[{term.name}].kind" for term in spec.terms if term.kind in DRAWDOWNS]
+    for field in fields:
+        yield Fault(field, "needs scenarios that follow each other in time: a drawdown has no meaning without order")
 
 
 def _unknown(field: str, names: Iterable[str], known: set[str]) -> Iterator[Fault]:

@@ -21,7 +21,14 @@ class Vocabulary:
 
 
 OPTIMIZATION_TYPES = Vocabulary(
-    served=("mean_variance", "minimum_variance", "black_litterman"),
+    served=(
+        "mean_variance",
+        "minimum_variance",
+        "black_litterman",
+        "scenario_based",
+        "multi_objective",
+        "custom",
+    ),
     planned=(
         "risk_parity",
         "hierarchical_risk_parity",
@@ -31,18 +38,24 @@ OPTIMIZATION_TYPES = Vocabulary(
         "equal_weight",
         "robust",
         "multi_period",
-        "multi_objective",
-        "scenario_based",
-        "custom",
     ),
 )
 OBJECTIVES = Vocabulary(
-    served=("maximize_sharpe", "maximize_return", "minimize_risk", "maximize_utility"),
-    planned=("maximize_sortino", "maximize_information_ratio", "risk_parity", "multi_objective", "custom"),
+    served=(
+        "maximize_sharpe",
+        "maximize_sortino",
+        "maximize_information_ratio",
+        "maximize_return",
+        "minimize_risk",
+        "maximize_utility",
+        "multi_objective",
+        "custom",
+    ),
+    planned=("risk_parity",),
 )
 RISK_MEASURES = Vocabulary(
-    served=("volatility",),
-    planned=(
+    served=(
+        "volatility",
         "variance",
         "semi_deviation",
         "mad",
@@ -51,11 +64,27 @@ RISK_MEASURES = Vocabulary(
         "evar",
         "cdar",
         "max_drawdown",
+        "average_drawdown",
         "ulcer",
         "worst_realization",
         "gini",
     ),
 )
+# Measures that need returns in the order of time.
+DRAWDOWNS = ("cdar", "max_drawdown", "average_drawdown", "ulcer")
+FALLBACKS = Vocabulary(served=("minimize_risk", "maximize_return", "maximize_utility"))
+# Terms of objectives by how they bend: convex ones can only be made small, concave ones large, affine ones both.
+FACTOR_TERMS = ("factor_exposure", "factor_exposure_size")
+CONVEX_TERMS = (
+    *(word for word in RISK_MEASURES.served if word != "var"),
+    "turnover",
+    "cost",
+    "tracking_error",
+    "concentration",
+    "factor_exposure_size",
+)
+CONCAVE_TERMS = ("entropy",)
+TERM_KINDS = Vocabulary(served=("return", "factor_exposure", *CONVEX_TERMS, *CONCAVE_TERMS))
 TARGET_TYPES = Vocabulary(
     served=("optimal", "custom", "benchmark", "equal_weight", "optimization"),
     planned=("policy",),
@@ -75,4 +104,6 @@ OPTIMIZATION_STATUSES = Vocabulary(
 )
 
 # The objective that a type implies when the request names none.
-IMPLIED_OBJECTIVES: Mapping[str, str] = MappingProxyType({"minimum_variance": "minimize_risk"})
+IMPLIED_OBJECTIVES: Mapping[str, str] = MappingProxyType(
+    {"minimum_variance": "minimize_risk", "multi_objective": "multi_objective", "custom": "custom"}
+)

@@ -15,7 +15,7 @@ from kernel.errors import ProblemError
 
 @dataclass(frozen=True, slots=True)
 class SmallestPosition:
-    """w_i = 0 or w_i >= threshold, for the assets in `indices` (cash is not a position)."""
+    """w_i = 0 or |w_i| >= threshold, for the assets in `indices` (cash is not a position)."""
 
     name: str
     threshold: float

@@ -1,8 +1,8 @@
-"""Risk measures: one file each, one entry in the registry."""
+"""Risk measures: a file each family, a word each in `kernel.measures.registry`."""
 
 from __future__ import annotations
 
-from kernel.measures.base import RiskMeasure
+from kernel.measures.base import RiskMeasure, SupportMeasure
 from kernel.measures.volatility import Volatility
 
-__all__ = ["RiskMeasure", "Volatility"]
+__all__ = ["RiskMeasure", "SupportMeasure", "Volatility"]

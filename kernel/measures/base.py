@@ -76,3 +76,18 @@ class EpigraphMeasure(ABC):
     def slope(self, risk: float) -> float:
         """1."""
         return 1.0
+
+
+class SupportMeasure(EpigraphMeasure):
+    """A convex measure of degree one: ``risk(v) >= support(w)'v`` for every v, with equality at v = w.
+
+    References: Rockafellar (1970), section 13; Tasche (1999) for contributions as ``w_i dr/dw_i``.
+    """
+
+    @abstractmethod
+    def support(self, w: Vector) -> Vector:
+        """(n,) a subgradient at w, made from data alone."""
+
+    def contributions(self, w: Vector) -> Vector | None:
+        """``w_i support(w)_i``, which add up to the risk."""
+        return w * self.support(w)

@@ -63,10 +63,14 @@ class Volatility(_RootOfSquare):
         """sqrt(w'Sigma w)."""
         return self.moments.volatility(w)
 
+    def support(self, w: Vector) -> Vector:
+        """Sigma w / volatility."""
+        risk = self.of(w)
+        return self.moments.quadratic.times(w) / risk if risk > 0 else np.zeros(len(w))
+
     def contributions(self, w: Vector) -> Vector | None:
         """w_i (Sigma w)_i / volatility."""
-        risk = self.of(w)
-        return w * self.moments.quadratic.times(w) / risk if risk > 0 else np.zeros(len(w))
+        return w * self.support(w)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,11 @@ class Variance(EpigraphMeasure):
             builder.minimize_form(self.epigraph(builder), 0.5 * weight)
 
     def epigraph(self, builder: ProgramBuilder) -> Form:
-        """A variable e >= t^2 beside t >= ||root w||."""
-        root = covariance_root(self.moments.quadratic)
+        """A variable e >= t^2 beside t >= ||root w||, in units of the assets' size."""
+        size = self.moments.typical_volatility or 1.0
+        root = covariance_root(self.moments.quadratic) / size
         t = builder.add_norm([(builder.weights, root)], np.zeros(len(root)))
-        return [(builder.add_squares(t, 1.0), _ONE)]
+        return [(builder.add_squares(t, 1.0), size**2 * _ONE)]
 
     def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
         """Add ``(sqrt(limit), root w)`` in the second-order cone."""

@@ -84,7 +84,8 @@ def _certified(problem: Problem, program: Program, raw: RawSolution, settings: S
     if program.kappa is not None and raw.x[program.kappa] <= _VANISHING * float(np.abs(raw.x).max()):
         return explain_unbounded_ratio(problem, program, raw.x)
     w = recover(problem, program, raw)
-    riskless = problem.objective.homogeneous and problem.measure.of(w) <= _RISKLESS * problem.moments.typical_volatility
+    smallest = (_RISKLESS * problem.moments.typical_volatility) ** (2 if problem.measure.unit == "variance" else 1)
+    riskless = problem.objective.homogeneous and problem.measure.of(w) <= smallest
     if riskless:
         message = "a portfolio without risk earns more than the reference rate, so the ratio has no maximum"
         return Solution(Status.UNBOUNDED, message, numbers={"net_return": problem.net_return(w)})

@@ -12,13 +12,17 @@ from kernel.problem import Settings
 from kernel.solvers.base import RawSolution, RawStatus, Solver
 from kernel.solvers.branch_and_bound import BranchAndBound
 from kernel.solvers.clarabel_conic import ClarabelSolver
+from kernel.solvers.conic_polish import polish_conic
 from kernel.solvers.highs_lp import HighsSolver
+from kernel.solvers.least_norm import LeastNorm
 from kernel.solvers.piqp_qp import PiqpSolver
 from kernel.solvers.polish import polish
+from kernel.solvers.working_set import solve_on_working_set
 
 __all__ = ["CONVEX_SOLVERS", "RawSolution", "RawStatus", "Solver", "solve", "solve_convex"]
 
 # In the order of preference: the first that accepts a program and solves it, does.
+_LARGEST_DENSE = 1200
 CONVEX_SOLVERS: tuple[Solver, ...] = (HighsSolver(), PiqpSolver(), ClarabelSolver())
 
 
@@ -30,10 +34,21 @@ def solve(program: Program, settings: Settings, start: Vector | None = None) -> 
 
 
 def solve_convex(program: Program, settings: Settings, start: Vector | None = None) -> RawSolution:
-    """Solve a convex program; the next solver is asked when one fails, and linear rows' solutions are polished."""
+    """Solve a convex program; the next solver is asked when one fails, and solutions are polished."""
     if (program.lower > program.upper).any():
         return RawSolution(RawStatus.INFEASIBLE, program.lower, np.zeros(len(program.b)), 0, "bounds")
-    if not program.has_linear_rows:
+    solution = solve_on_working_set(program, settings, start, _solve_whole)
+    return _solve_whole(program, settings) if solution is None else solution
+
+
+def _solve_whole(program: Program, settings: Settings) -> RawSolution:
+    norm = LeastNorm.of(program)
+    if norm is not None:
+        raw = _solve_whole(norm.program, settings)
+        if raw.status is RawStatus.SOLVED:
+            x, z = norm.expand(raw.x, raw.z)
+            return replace(raw, x=x, z=z)
+    elif not program.has_linear_rows:
         idle = _solve_without_cones(program, settings)
         if idle is not None:
             return idle
@@ -42,10 +57,11 @@ def solve_convex(program: Program, settings: Settings, start: Vector | None = No
     raw = _first_answer(scaled, settings)
     # Scaling helps most programs and harms a few: that there is no answer must hold with and without it.
     raw = replace(raw, z=raw.z * size) if raw.status is RawStatus.SOLVED else _first_answer(program, settings)
-    if raw.status is RawStatus.SOLVED and program.has_linear_rows:
-        x, z = polish(program, raw.x, raw.z)
-        return replace(raw, x=x, z=z)
-    return raw
+    if raw.status is not RawStatus.SOLVED:
+        return raw
+    dense = program.has_linear_rows and program.size <= _LARGEST_DENSE
+    x, z = (polish if dense else polish_conic)(program, raw.x, raw.z)
+    return replace(raw, x=x, z=z)
 
 
 def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | None:
@@ -58,7 +74,7 @@ def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | 
             blocks.append(replace(block, start=start, stop=start + block.stop - block.start))
             start = blocks[-1].stop
     relaxed = replace(program, A=program.A[linear], b=program.b[linear], blocks=tuple(blocks), hinges=())
-    raw = solve_convex(relaxed, settings)
+    raw = _solve_whole(relaxed, settings)
     if raw.status is not RawStatus.SOLVED or violation(program, raw.x) > violation(relaxed, raw.x):
         return None
     z = np.zeros(len(program.b))

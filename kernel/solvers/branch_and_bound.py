@@ -1,8 +1,9 @@
-"""Semicontinuous weights: branch and bound over any convex relaxation (Land & Doig 1960; Beale & Forrest 1976).
+"""Mixed-integer programs by branch and bound over any convex relaxation (Land & Doig 1960; Beale & Forrest 1976).
 
-The relaxation lets a semicontinuous x_i take any value in [0, u_i]; that is exactly the continuous relaxation of its
-binary formulation, without the binaries. A violated x_i is branched on: x_i = 0, or x_i >= t_i. Nodes are taken
-best bound first; their bounds come from the certificate, so that the reported bound is proven, not claimed.
+The relaxation lets integral variables take any value and semicontinuous ones any value in [0, u]; that is exactly the
+continuous relaxation of their binary formulation, without the binaries. A broken rule is branched on. Nodes are taken
+best bound first; their bounds come from the certificate, so that the reported bound is proven, not claimed. Rules are
+chosen by pseudo-costs: what excluding a value has cost so far (Benichou et al. 1971). Linear programs go to HiGHS.
 """
 
 from __future__ import annotations
@@ -12,166 +13,323 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import scipy.sparse as sp
 
-from kernel.canonical import Cone, Program, RowBlock, Vector
-from kernel.certificate import lower_bound
-from kernel.errors import ProblemError
+from kernel.canonical import Program, Vector
+from kernel.certificate import lower_bound, reduced_costs, violation
 from kernel.problem import Settings
+from kernel.solvers import highs_mip
 from kernel.solvers.base import RawSolution, RawStatus
+from kernel.solvers.branching import Choices, Levels, Rules
+from kernel.solvers.fixing import Choice, Fixing
+from kernel.solvers.rounding import Rounding
+from kernel.solvers.switches import Box
 
 Relaxation = Callable[[Program, Settings], RawSolution]
-_MET = 1e-9
+NAME = "branch and bound"
+# Distances, in steps or thresholds, up to which a rule is met but for the solver's rounding; and but for arithmetic.
+_MET, _EXACT = 1e-7, 1e-11
+_FEASIBLE = 1e-9
+_ROUND_EVERY = 8
+_DIVES = 12
+_SWAPS, _SWAPPED = 40, 5
+_HALF = 0.5
+_SMALLEST_SCALE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A choice for some of the semicontinuous variables: True held, False zero."""
+    """Choices that are made, and what is known before they are solved.
 
-    choices: tuple[tuple[int, bool], ...]
+    Attributes:
+        bound: Of the node above.
+        rule: The rule that was branched on, -1 at the root.
+        up: To which side, and `distance` how far the point above was from it.
+    """
+
+    choices: Choices = ()
+    bound: float = -np.inf
+    rule: int = -1
+    up: bool = False
+    distance: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A solved node: x and z in the terms of the full program, y relative, and the node's bound."""
+
+    raw: RawSolution
+    y: Vector
     bound: float
+    box: Box
+
+
+@dataclass(slots=True)
+class _PseudoCosts:
+    """Mean rise of the bound per unit of distance, by rule and side."""
+
+    sums: Vector
+    counts: Vector
+
+    @classmethod
+    def of(cls, rules: int) -> _PseudoCosts:
+        """Nothing is known yet."""
+        return cls(np.zeros((2, rules)), np.zeros((2, rules)))
+
+    def learn(self, node: _Node, bound: float) -> None:
+        """A child's bound has become known."""
+        if node.rule >= 0 and np.isfinite(node.bound):
+            self.sums[int(node.up), node.rule] += max(bound - node.bound, 0.0) / max(node.distance, _MET)
+            self.counts[int(node.up), node.rule] += 1
+
+    def choose(self, levels: Levels, least: float) -> int | None:
+        """The broken rule whose sides promise most, by the product of both; None when none is broken by `least`."""
+        broken = np.flatnonzero(levels.broken > least)
+        if not len(broken):
+            return None
+        known = self.counts > 0
+        average = self.sums[known].sum() / self.counts[known].sum() if known.any() else 1.0
+        cost = np.where(known, self.sums / np.maximum(self.counts, 1.0), average)[:, broken]
+        floor = _MET * max(average, np.finfo(float).tiny)
+        gains = np.maximum(cost * np.stack([levels.down[broken], levels.up[broken]]), floor)
+        return int(broken[np.argmax(gains[0] * gains[1])])
 
 
 @dataclass(slots=True)
 class _Search:
     """The state of one search."""
 
+    program: Program
+    settings: Settings
+    fixing: Fixing
+    rules: Rules
+    rounding: Rounding
+    costs: _PseudoCosts
     incumbent: RawSolution | None = None
     value: float = np.inf
-    unsettled: float = np.inf  # least bound of the nodes that no solver could settle
+    set_aside: float = np.inf  # least bound of the nodes that were closed without being beaten
+    failed: bool = False  # whether some node could not be settled by any solver
     nodes: int = 0
+    pushed: int = 0
     iterations: int = 0
+    tried: set[int] = field(default_factory=set)  # hashes: the choices themselves would fill the memory
     heap: list[tuple[float, int, _Node]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, program: Program, settings: Settings) -> _Search:
+        fixing = Fixing(program)
+        rules = Rules(program, fixing.switches, fixing.box)
+        count = len(program.integral) + len(program.semicontinuous)
+        return cls(program, settings, fixing, rules, Rounding(rules, fixing.rows), _PseudoCosts.of(count))
+
     def push(self, node: _Node) -> None:
-        heapq.heappush(self.heap, (node.bound, self.nodes * 2 + len(self.heap), node))
+        """Of nodes with the same bound the youngest is taken first."""
+        self.pushed += 1
+        heapq.heappush(self.heap, (node.bound, -self.pushed, node))
+
+    def set_bound_aside(self, bound: float) -> None:
+        """A closed node's bound still counts."""
+        self.set_aside = min(self.set_aside, bound)
 
     @property
     def bound(self) -> float:
-        open_nodes = self.heap[0][0] if self.heap else np.inf
-        return min(self.value, open_nodes, self.unsettled)
+        return min(self.value, self.heap[0][0] if self.heap else np.inf, self.set_aside)
+
+    @property
+    def cutoff(self) -> float:
+        """A bound from which on a node cannot improve the incumbent by more than the tolerance."""
+        return self.value - 0.1 * self.settings.tolerance * max(abs(self.value), 1e-9) if self.incumbent else np.inf
+
+    @property
+    def closed(self) -> bool:
+        return self.bound >= self.cutoff
+
+    @property
+    def late(self) -> bool:
+        return self.nodes >= self.settings.node_limit or self.settings.clock() > self.settings.deadline
 
 
 class BranchAndBound:
-    """Best-first search with a rounding heuristic at every node."""
+    """Best-first search with rounding heuristics."""
 
-    name = "branch and bound"
+    name = NAME
 
     def __init__(self, relaxation: Relaxation) -> None:
         self._relaxation = relaxation
 
     def solve(self, program: Program, settings: Settings) -> RawSolution:
         """Search until the gap is closed, the limit is reached, or nothing is left."""
-        _require_long_only(program)
-        relaxed = replace(program, semicontinuous=(), integral=())
-        root = self._relaxation(relaxed, settings)
-        if root.status is not RawStatus.SOLVED:
-            return root
-        search = _Search()
-        search.push(_Node((), -np.inf))
-        while search.heap and not self._closed(search, settings):
-            # The root is always looked at: it may already hold an answer.
-            if search.nodes and (search.nodes >= settings.node_limit or settings.clock() > settings.deadline):
-                return self._conclude(search, program, root, RawStatus.LIMIT)
-            self._expand(search, program, heapq.heappop(search.heap)[2], settings)
-        proven = self._closed(search, settings) or search.unsettled == np.inf
-        return self._conclude(search, program, root, RawStatus.SOLVED if proven else RawStatus.LIMIT)
+        search = _Search.of(program, settings)
+        root = self._point(search, ())
+        if root.raw.status is not RawStatus.SOLVED:
+            return root.raw
+        # The root is always looked at: it may already hold an answer.
+        self._branch(search, _Node(), root)
+        self._dive(search, root)
+        if not search.closed and not search.late and highs_mip.accepts(program):
+            answer = self._by_cuts(search, root)
+            if answer is not None:
+                return answer
+        self._improve(search)
+        solver = f"{self.name} over {root.raw.solver}"
+        while search.heap and not search.closed:
+            if search.late:
+                return self._conclude(search, solver, RawStatus.LIMIT)
+            self._expand(search, heapq.heappop(search.heap)[2])
+        proven = search.closed or not search.failed
+        return self._conclude(search, solver, RawStatus.SOLVED if proven else RawStatus.LIMIT)
 
-    def _closed(self, search: _Search, settings: Settings) -> bool:
-        return search.incumbent is not None and search.value - search.bound <= 0.1 * settings.tolerance * max(
-            abs(search.value), 1e-9
-        )
-
-    def _expand(self, search: _Search, program: Program, node: _Node, settings: Settings) -> None:
-        restricted = _restrict(program, node.choices)
-        raw = self._relaxation(restricted, settings)
-        search.nodes += 1
+    def _point(self, search: _Search, choices: Choices) -> _Point:
+        """The relaxation with the choices made, in the full program's terms."""
+        program = search.program
+        empty = np.full(program.size, np.nan)
+        reduced = search.fixing.reduce(choices)
+        if reduced is None:
+            nothing = RawSolution(RawStatus.INFEASIBLE, empty, np.zeros(len(program.b)), 0, "choices")
+            return _Point(nothing, empty, np.inf, search.fixing.box)
+        raw = self._solved(reduced.program, search.settings)
         search.iterations += raw.iterations
         if raw.status is not RawStatus.SOLVED:
-            if raw.status is not RawStatus.INFEASIBLE:
-                search.unsettled = min(search.unsettled, node.bound)
-            return
-        bound = max(node.bound, lower_bound(restricted, raw.x, raw.z))
-        if bound >= search.value:
-            return
-        violated = _violated(program, raw.x)
-        if not violated:
-            self._offer(search, raw, restricted)
-            return
-        self._round(search, program, raw.x, settings)
-        branch = max(violated, key=lambda k: (violated[k], -k))
-        for held in (True, False):
-            search.push(_Node((*node.choices, (branch, held)), bound))
+            failed = RawSolution(raw.status, empty, np.zeros(len(program.b)), raw.iterations, raw.solver)
+            return _Point(failed, empty, np.inf if raw.status is RawStatus.INFEASIBLE else -np.inf, reduced.box)
+        bound = lower_bound(reduced.program, raw.x, raw.z)
+        x, z = reduced.expand(raw.x, raw.z)
+        scale = 1.0 if program.kappa is None else max(float(x[program.kappa]), _SMALLEST_SCALE)
+        settled = search.fixing.switches.settle(np.clip(x / scale, reduced.box.lower, reduced.box.upper))
+        y = np.maximum(settled, reduced.box.lower)  # a switch that was chosen stays on
+        return _Point(RawSolution(raw.status, x, z, raw.iterations, raw.solver), y, bound, reduced.box)
 
-    def _round(self, search: _Search, program: Program, x: Vector, settings: Settings) -> None:
-        scale = _scale(program, x)
-        choices = tuple(
-            (k, bool(x[v.index] >= 0.5 * v.threshold * scale)) for k, v in enumerate(program.semicontinuous)
+    def _solved(self, program: Program, settings: Settings) -> RawSolution:
+        if program.size:
+            return self._relaxation(program, settings)
+        nothing = np.zeros(0)
+        held = violation(program, nothing) <= _FEASIBLE
+        status = RawStatus.SOLVED if held else RawStatus.INFEASIBLE
+        return RawSolution(status, nothing, np.zeros(len(program.b)), 0, "choices")
+
+    def _expand(self, search: _Search, node: _Node) -> None:
+        point = self._point(search, node.choices)
+        search.nodes += 1
+        if point.raw.status is RawStatus.INFEASIBLE:
+            return
+        if point.raw.status is not RawStatus.SOLVED:
+            search.failed = True
+            search.set_bound_aside(node.bound)
+            return
+        search.costs.learn(node, point.bound)
+        self._branch(search, node, point)
+
+    def _branch(self, search: _Search, node: _Node, point: _Point) -> None:
+        """Close a solved node, or push its children."""
+        bound = max(node.bound, point.bound)
+        if bound >= search.cutoff:
+            search.set_bound_aside(bound)
+            return
+        levels = search.rules.levels(point.y)
+        rule = search.costs.choose(levels, _MET)
+        if rule is None or search.nodes % _ROUND_EVERY == 0:
+            self._round(search, point)
+            if bound >= search.cutoff:
+                search.set_bound_aside(bound)
+                return
+        rule = search.costs.choose(levels, _EXACT) if rule is None else rule
+        if rule is None:
+            search.set_bound_aside(bound)
+            return
+        for up, choices in search.rules.branches(rule, point.y, point.box):
+            distance = float((levels.up if up else levels.down)[rule])
+            search.push(_Node((*node.choices, *choices), bound, rule, up, distance))
+
+    def _round(self, search: _Search, point: _Point) -> None:
+        for choices in search.rounding.proposals(point.y):
+            self._try(search, choices)
+
+    def _try(self, search: _Search, choices: Choices) -> bool:
+        """Whether a complete choice, not tried before, gives a better incumbent."""
+        key = hash(choices)
+        if key in search.tried:
+            return False
+        search.tried.add(key)
+        point = self._point(search, choices)
+        return point.raw.status is RawStatus.SOLVED and self._offer(search, point.raw)
+
+    def _offer(self, search: _Search, raw: RawSolution) -> bool:
+        value = search.program.objective(raw.x)
+        if not value < search.value:
+            return False
+        search.value, search.incumbent = value, raw
+        return True
+
+    def _dive(self, search: _Search, root: _Point) -> None:
+        """Lots: fix the third that is nearest to whole lots, solve for the rest, and so on (Berthold 2006)."""
+        rules = search.rules
+        lots = [k for k, index in enumerate(rules.integral.tolist()) if not rules.switches.mask[index]]
+        point = root
+        choices: Choices = ()
+        for _ in range(_DIVES):
+            if not lots or search.late:
+                return
+            multiples = point.y[rules.integral[lots]] / rules.steps[lots]
+            order = np.argsort(np.abs(multiples - np.round(multiples)), kind="stable")
+            chosen = order[: max(1, len(lots) // 3)]
+            values = rules.steps[lots] * np.round(multiples)
+            choices = (*choices, *(_exactly(int(rules.integral[lots[k]]), float(values[k])) for k in chosen.tolist()))
+            lots = [lots[k] for k in np.sort(order[len(chosen) :]).tolist()]
+            point = self._point(search, choices)
+            if point.raw.status is not RawStatus.SOLVED:
+                return
+        self._round(search, point)
+
+    def _improve(self, search: _Search) -> None:
+        """Swap positions as long as that helps."""
+        for _ in range(_SWAPS):
+            if search.incumbent is None or search.late or search.closed or not self._swap(search, search.incumbent):
+                return
+
+    def _swap(self, search: _Search, incumbent: RawSolution) -> bool:
+        """Whether one of the least positions gave way to one of those that the multipliers praise most."""
+        links = search.fixing.switches.links
+        scale = 1.0 if search.program.kappa is None else float(incumbent.x[search.program.kappa])
+        y, r = incumbent.x / scale, reduced_costs(search.program, incumbent.x, incumbent.z)
+        lower = search.fixing.box.lower
+        on = {switch for switch in links.values() if y[switch] > _HALF}
+        held = sorted((x for x, z in links.items() if z in on), key=lambda x: abs(y[x]))
+        praised = sorted(
+            (x for x, z in links.items() if z not in on), key=lambda x: r[x] if lower[x] >= 0.0 else -abs(r[x])
         )
-        restricted = _restrict(program, choices)
-        raw = self._relaxation(restricted, settings)
-        search.iterations += raw.iterations
-        if raw.status is RawStatus.SOLVED:
-            self._offer(search, raw, restricted)
+        for entering in praised[:_SWAPPED]:
+            for leaving in held[:_SWAPPED]:
+                changed = (on - {links[leaving]}) | {links[entering]}
+                if search.rounding.allows(changed) and self._try(search, search.rounding.around(y, changed)):
+                    return True
+        return False
 
-    def _offer(self, search: _Search, raw: RawSolution, restricted: Program) -> None:
-        value = restricted.objective(raw.x)
-        if value < search.value:
-            search.value, search.incumbent = value, raw
-
-    def _conclude(self, search: _Search, program: Program, root: RawSolution, status: RawStatus) -> RawSolution:
-        name = f"{self.name} over {root.solver}"
-        if search.incumbent is None:
-            unfinished = RawStatus.LIMIT if search.unsettled == np.inf else RawStatus.FAILED
-            ended = RawStatus.INFEASIBLE if status is RawStatus.SOLVED else unfinished
-            empty = np.full(program.size, np.nan)
-            return RawSolution(ended, empty, np.zeros(len(program.b)), search.iterations, name, search.bound)
-        x, z = search.incumbent.x, search.incumbent.z[: len(program.b)]
-        return RawSolution(status, x, z, search.iterations, name, search.bound)
-
-
-def _require_long_only(program: Program) -> None:
-    for v in program.semicontinuous:
-        if program.lower[v.index] < 0:
-            raise ProblemError(v.name, "a smallest position needs long-only weights")
-
-
-def _scale(program: Program, x: Vector) -> float:
-    return 1.0 if program.kappa is None else float(x[program.kappa])
-
-
-def _violated(program: Program, x: Vector) -> dict[int, float]:
-    """Semicontinuous variables strictly between zero and their threshold, with the relative distance to either."""
-    scale = _scale(program, x)
-    distances = {
-        k: min(x[v.index] / scale, v.threshold - x[v.index] / scale) / v.threshold
-        for k, v in enumerate(program.semicontinuous)
-    }
-    return {k: d for k, d in distances.items() if d > _MET}
-
-
-def _restrict(program: Program, choices: tuple[tuple[int, bool], ...]) -> Program:
-    """The convex program in which every choice is made."""
-    lower, upper = program.lower.copy(), program.upper.copy()
-    rows: list[tuple[int, float]] = []
-    for k, held in choices:
-        v = program.semicontinuous[k]
-        if not held:
-            upper[v.index] = min(upper[v.index], 0.0)
-        elif program.kappa is None:
-            lower[v.index] = max(lower[v.index], v.threshold)
+    def _by_cuts(self, search: _Search, root: _Point) -> RawSolution | None:
+        """HiGHS' answer, its discrete variables fixed and the rest solved once more; None when it has none."""
+        start = None if search.incumbent is None else search.incumbent.x
+        answer = highs_mip.solve_mixed(search.program, search.settings, start)
+        if answer.status is RawStatus.FAILED:
+            return None
+        search.nodes += answer.nodes
+        if answer.x is not None:
+            self._round(search, replace(root, y=search.fixing.switches.settle(answer.x)))
+        search.heap.clear()
+        ended = answer.status
+        if ended is RawStatus.INFEASIBLE:
+            ended = RawStatus.SOLVED
         else:
-            rows.append((v.index, v.threshold))
-    restricted = replace(program, lower=lower, upper=upper, semicontinuous=(), integral=())
-    return restricted if program.kappa is None else _append_rows(restricted, rows, program.kappa)
+            search.set_bound_aside(max(root.bound, answer.bound))
+        return self._conclude(search, highs_mip.NAME, ended)
+
+    def _conclude(self, search: _Search, solver: str, status: RawStatus) -> RawSolution:
+        if search.incumbent is not None:
+            x, z = search.incumbent.x, search.incumbent.z
+            return RawSolution(status, x, z, search.iterations, solver, search.bound)
+        empty, zeros = np.full(search.program.size, np.nan), np.zeros(len(search.program.b))
+        unfinished = RawStatus.FAILED if search.failed else RawStatus.LIMIT
+        proven = status is RawStatus.SOLVED and search.set_aside == np.inf
+        ended = RawStatus.INFEASIBLE if proven else unfinished
+        return RawSolution(ended, empty, zeros, search.iterations, solver, search.bound)
 
 
-def _append_rows(program: Program, rows: list[tuple[int, float]], kappa: int) -> Program:
-    """Rows ``t kappa - x_i <= 0`` below the program's own."""
-    m, start = len(rows), len(program.b)
-    A = sp.lil_array((m, program.size))
-    for j, (index, threshold) in enumerate(rows):
-        A[j, index], A[j, kappa] = -1.0, threshold
-    block = RowBlock(("held",) * m, Cone.NONNEGATIVE, start, start + m)
-    stacked = sp.csr_array(sp.vstack([program.A, sp.csr_array(A)], format="csr"))
-    return replace(program, A=stacked, b=np.append(program.b, np.zeros(m)), blocks=(*program.blocks, block))
+def _exactly(index: int, value: float) -> Choice:
+    return Choice(index, value, value)

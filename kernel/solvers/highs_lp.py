@@ -1,51 +1,65 @@
-"""Linear programs: HiGHS through SciPy (Huangfu & Hall 2018). Its vertices are exact and come with multipliers."""
+"""Linear programs: HiGHS (Huangfu & Hall 2018). Its vertices are exact and come with multipliers."""
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
+import highspy
 import numpy as np
-import scipy
-from scipy.optimize import linprog
 
 from kernel.canonical import Cone, Program
 from kernel.problem import Settings
 from kernel.solvers.base import RawSolution, RawStatus
 
 _STATUS = {
-    0: RawStatus.SOLVED,
-    1: RawStatus.FAILED,
-    2: RawStatus.INFEASIBLE,
-    3: RawStatus.UNBOUNDED,
-    4: RawStatus.FAILED,
+    highspy.HighsModelStatus.kOptimal: RawStatus.SOLVED,
+    highspy.HighsModelStatus.kInfeasible: RawStatus.INFEASIBLE,
+    highspy.HighsModelStatus.kUnbounded: RawStatus.UNBOUNDED,
 }
+# Below this many coefficients the dual simplex method is done before the presolve would be.
+_WORTH_PRESOLVING = 300_000
 
 
 class HighsSolver:
     """Simplex for programs without a quadratic part."""
 
-    name = f"HiGHS (SciPy {scipy.__version__})"
+    name = f"HiGHS {version('highspy')}"
 
     def accepts(self, program: Program) -> bool:
         """Linear objective, linear rows."""
         return program.is_linear and program.is_convex
 
     def solve(self, program: Program, settings: Settings) -> RawSolution:
-        """Solve with primal and dual tolerances at HiGHS' finest."""
-        equal, unequal = program.mask(Cone.ZERO), program.mask(Cone.NONNEGATIVE)
+        """Solve with primal and dual tolerances at HiGHS' finest, unscaled first: programs come in units near one."""
+        raw = self._run(program, settings, scaling=0)
+        return raw if raw.status is RawStatus.SOLVED else self._run(program, settings, scaling=2)
+
+    def _run(self, program: Program, settings: Settings, scaling: int) -> RawSolution:
         finest = max(1e-10, settings.tolerance * 1e-2)
-        answer = linprog(  # type: ignore[call-overload]  # the stubs know neither sparse rows nor array bounds
-            program.q,
-            A_ub=program.A[unequal] if unequal.any() else None,
-            b_ub=program.b[unequal] if unequal.any() else None,
-            A_eq=program.A[equal] if equal.any() else None,
-            b_eq=program.b[equal] if equal.any() else None,
-            bounds=np.column_stack([program.lower, program.upper]),
-            method="highs",
-            options={"primal_feasibility_tolerance": finest, "dual_feasibility_tolerance": finest},
-        )
-        status = _STATUS[answer.status]
-        z = np.zeros(len(program.b))
+        highs = highspy.Highs()  # type: ignore[no-untyped-call]
+        highs.setOptionValue("output_flag", False)  # noqa: FBT003  # an option's value, not a switch of ours
+        highs.setOptionValue("threads", 1)
+        highs.setOptionValue("primal_feasibility_tolerance", finest)
+        highs.setOptionValue("dual_feasibility_tolerance", finest)
+        highs.setOptionValue("simplex_scale_strategy", scaling)
+        highs.setOptionValue("presolve", "choose" if program.A.nnz > _WORTH_PRESOLVING else "off")
+        highs.passModel(_model(program))
+        highs.run()
+        answer, iterations = highs.getSolution(), int(highs.getInfo().simplex_iteration_count)
+        status = _STATUS.get(highs.getModelStatus(), RawStatus.FAILED)
         if status is not RawStatus.SOLVED:
-            return RawSolution(status, np.zeros(program.size), z, int(answer.nit), self.name)
-        z[equal] = -answer.eqlin.marginals if equal.any() else 0.0
-        z[unequal] = -answer.ineqlin.marginals if unequal.any() else 0.0
-        return RawSolution(status, np.asarray(answer.x), z, int(answer.nit), self.name)
+            return RawSolution(status, np.zeros(program.size), np.zeros(len(program.b)), iterations, self.name)
+        return RawSolution(
+            status, np.array(answer.col_value), -np.array(answer.row_dual, dtype=float), iterations, self.name
+        )
+
+
+def _model(program: Program) -> highspy.HighsLp:
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = program.size, len(program.b)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.q, program.lower, program.upper
+    lp.row_lower_ = np.where(program.mask(Cone.ZERO), program.b, -np.inf)
+    lp.row_upper_ = program.b
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = program.A.indptr, program.A.indices, program.A.data
+    return lp

@@ -23,6 +23,9 @@ _CORRECTIONS = 6
 _LARGEST_SYSTEM = 1200
 _LARGEST_TIED = 300
 _ROUNDING = 1e-13
+_EXACT = 1e-12
+# A vertex of the simplex method is exact up to the limits that it takes for met.
+_EXACT_VERTEX = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ def polish(program: Program, x: Vector, z: Vector) -> tuple[Vector, Vector]:
     """
     best = (x, z)
     best_error = _error(program, x, z)
+    if best_error <= (_EXACT_VERTEX if program.P.is_zero else _EXACT):
+        return best
     active = _read_active_set(program, x, z)
     for _ in range(_CORRECTIONS):
         candidate = _solve_on(program, active)

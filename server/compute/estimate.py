@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.estimation import covariance, expected_returns, views
+from kernel.estimation import views
 from kernel.estimation.data_checks import CheckSettings, Finding, Severity, check_prices
 from kernel.problem import Moments
-from server.compute.inputs import Floats, MarketInputs, Window
+from kernel.quadratic import Quadratic
+from kernel.scenarios import Scenarios
+from server.compute.inputs import PERIODS_PER_YEAR, Floats, MarketInputs, Window
+from server.compute.returns_models import ExpectedReturns, expected_returns, market_weights
+from server.compute.risk_models import Risk, estimate_risk
 from server.errors import NotReady
-from server.specs import CASH, ModelSpec, ViewSpec, ViewsSpec
+from server.specs import CASH, ModelSpec, ScenarioSpec, ViewSpec, ViewsSpec
 
-PERIODS_PER_YEAR = 252.0
+__all__ = ["PERIODS_PER_YEAR", "Estimate", "check_window", "estimate"]
+
 _LISTED = 20
 _LEAST_OBSERVATIONS = 60
 
@@ -25,21 +29,31 @@ class Estimate:
 
     Attributes:
         moments: n + 1 assets, annual; cash earns the risk-free rate and has no risk.
-        R: (T, n + 1) simple returns per period.
+        scenarios: Returns of the n + 1 assets: the window's history, or the caller's scenarios.
         shrinkage: Intensity of the covariance's shrinkage, None without.
         repair_distance: Relative distance by which the covariance was repaired.
+        returns_shrinkage: Intensity of the expected returns' shrinkage, None without.
+        factor_set_id: Of the factor model, empty without.
         posterior: Of Black-Litterman, None without views.
         market_weights: (n,) of the equilibrium, None without one.
     """
 
     moments: Moments
-    R: Floats
+    scenarios: Scenarios
     window: Window
     returns_method: str
-    shrinkage: float | None
-    repair_distance: float
+    risk_method: str
+    shrinkage: float | None = None
+    repair_distance: float = 0.0
+    returns_shrinkage: float | None = None
+    factor_set_id: str = ""
     posterior: views.BlackLittermanPosterior | None = None
     market_weights: Floats | None = None
+
+    @property
+    def R(self) -> Floats:  # noqa: N802 - the literature's symbol
+        """(T, n + 1) simple returns per period."""
+        return self.scenarios.R
 
 
 def estimate(inputs: MarketInputs, model: ModelSpec) -> Estimate:
@@ -49,16 +63,32 @@ def estimate(inputs: MarketInputs, model: ModelSpec) -> Estimate:
         NotReady: An asset has no complete history in the window; every one is named.
         ProblemError: What the caller provided is no covariance, or its views contradict each other.
     """
+    if model.scenarios is not None:
+        return _from_scenarios(inputs, model, model.scenarios)
     window = check_window(inputs, model)
     returns = inputs.closes[1:] / inputs.closes[:-1] - 1.0
     R = np.column_stack([returns, np.full(len(returns), model.risk_free_rate / PERIODS_PER_YEAR)])
-    risk = _covariance(inputs, model, returns)
-    if model.views is not None:
-        return _with_views(inputs, model, model.views, _Base(risk, R, window))
-    mu, market = _expected_returns(inputs, model, returns, risk.Sigma)
-    moments = _with_cash(inputs, mu, risk.Sigma, model.risk_free_rate)
+    risk = estimate_risk(inputs, model, returns)
+    posterior, covariance = None, risk.covariance
+    if model.views is None:
+        found = expected_returns(inputs, model, returns, risk)
+    else:
+        market = market_weights(inputs, model.views.market_caps)
+        posterior = _posterior(inputs, model.views, risk, market)
+        covariance = posterior.Sigma_posterior
+        found = ExpectedReturns(posterior.posterior + model.risk_free_rate, market_weights=market)
     return Estimate(
-        moments, R, window, model.returns.method, risk.shrinkage, risk.repair_distance, market_weights=market
+        moments=_with_cash(inputs, found.mu, covariance, model.risk_free_rate),
+        scenarios=Scenarios.history(inputs.names, R, PERIODS_PER_YEAR),
+        window=window,
+        returns_method=model.returns.method if posterior is None else "black_litterman",
+        risk_method=model.risk.method,
+        shrinkage=risk.shrinkage,
+        repair_distance=risk.repair_distance,
+        returns_shrinkage=found.shrinkage,
+        factor_set_id=found.factor_set_id or risk.factor_set_id,
+        posterior=posterior,
+        market_weights=found.market_weights,
     )
 
 
@@ -80,48 +110,32 @@ def _unusable(inputs: MarketInputs, errors: list[Finding]) -> str:
     return f"prices in {inputs.pricing_pack_id} cannot be used: {listed}{more}"
 
 
-def _covariance(inputs: MarketInputs, model: ModelSpec, returns: Floats) -> covariance.CovarianceEstimate:
-    risk = model.risk
-    if risk.method == "sample":
-        return covariance.sample(returns, PERIODS_PER_YEAR)
-    if risk.method == "ledoit_wolf":
-        return covariance.ledoit_wolf(returns, PERIODS_PER_YEAR)
-    place = {name: k for k, name in enumerate(risk.names)}
-    assert risk.Sigma is not None
-    order = [place[name] for name in inputs.ids]
-    return covariance.provided(risk.Sigma[np.ix_(order, order)], max_distance=risk.max_repair_distance)
+def _from_scenarios(inputs: MarketInputs, model: ModelSpec, spec: ScenarioSpec) -> Estimate:
+    """Means and covariance weighted by the probabilities. Of prices only the last is used, to value the portfolio."""
+    assert spec.R is not None
+    assert spec.p is not None
+    periods, place = PERIODS_PER_YEAR / spec.days, {name: k for k, name in enumerate(spec.names)}
+    cash = np.full(len(spec.p), model.risk_free_rate / periods)
+    R = np.column_stack([spec.R[:, [place[name] for name in inputs.ids]], cash])
+    # Probabilities as text round to 1 within 1e-9; programs want it exact.
+    scenarios = Scenarios(inputs.names, R, spec.p / spec.p.sum(), periods, spec.ordered)
+    centred = scenarios.R - scenarios.mean
+    centred[:, -1] = 0.0
+    factor = centred * np.sqrt(periods * scenarios.p)[:, None]
+    covariance = Quadratic(factor=factor) if len(factor) < len(inputs.names) else factor.T @ factor
+    mu = periods * scenarios.mean
+    mu[-1] = model.risk_free_rate
+    return Estimate(
+        moments=Moments(inputs.names, mu, covariance),
+        scenarios=scenarios,
+        window=Window(str(inputs.dates[0]), str(inputs.dates[-1]), len(spec.p), ()),
+        returns_method="scenarios",
+        risk_method="scenarios",
+    )
 
 
-def _expected_returns(
-    inputs: MarketInputs, model: ModelSpec, returns: Floats, Sigma: Floats
-) -> tuple[Floats, Floats | None]:
-    spec = model.returns
-    if spec.method == "historical_mean":
-        return expected_returns.historical_mean(returns, PERIODS_PER_YEAR), None
-    if spec.method == "provided":
-        return np.array([spec.values[name] for name in inputs.ids]), None
-    market = _market_weights(inputs, spec.market_caps)
-    return expected_returns.equilibrium(Sigma, market, spec.risk_aversion) + model.risk_free_rate, market
-
-
-def _market_weights(inputs: MarketInputs, overrides: Mapping[str, float]) -> Floats:
-    caps = [overrides.get(asset.id, asset.market_cap) for asset in inputs.assets]
-    return expected_returns.market_weights(np.array(caps, dtype=float))
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """What does not depend on the model of returns."""
-
-    risk: covariance.CovarianceEstimate
-    R: Floats
-    window: Window
-
-
-def _with_views(inputs: MarketInputs, model: ModelSpec, spec: ViewsSpec, base: _Base) -> Estimate:
-    risk = base.risk
-    market = _market_weights(inputs, spec.market_caps)
-    posterior = views.black_litterman(
+def _posterior(inputs: MarketInputs, spec: ViewsSpec, risk: Risk, market: Floats) -> views.BlackLittermanPosterior:
+    return views.black_litterman(
         views.BlackLittermanInput(
             Sigma=risk.Sigma,
             market_weights=market,
@@ -130,11 +144,6 @@ def _with_views(inputs: MarketInputs, model: ModelSpec, spec: ViewsSpec, base: _
             views=tuple(_view(inputs, view) for view in spec.views),
         )
     )
-    mu = posterior.posterior + model.risk_free_rate
-    moments = _with_cash(inputs, mu, posterior.Sigma_posterior, model.risk_free_rate)
-    return Estimate(
-        moments, base.R, base.window, "black_litterman", risk.shrinkage, risk.repair_distance, posterior, market
-    )
 
 
 def _view(inputs: MarketInputs, view: ViewSpec) -> views.View:
@@ -142,8 +151,12 @@ def _view(inputs: MarketInputs, view: ViewSpec) -> views.View:
     return views.View(view.name, weights, view.expected_return, view.confidence, view.variance)
 
 
-def _with_cash(inputs: MarketInputs, mu: Floats, Sigma: Floats, risk_free_rate: float) -> Moments:
-    n = len(mu)
-    wide = np.zeros((n + 1, n + 1))
-    wide[:n, :n] = Sigma
+def _with_cash(inputs: MarketInputs, mu: Floats, covariance: Floats | Quadratic, risk_free_rate: float) -> Moments:
+    wide: Floats | Quadratic
+    if isinstance(covariance, Quadratic):
+        assert covariance.factor is not None
+        factor = np.column_stack([covariance.factor, np.zeros(len(covariance.factor))])
+        wide = Quadratic(None, factor, None if covariance.diagonal is None else np.append(covariance.diagonal, 0.0))
+    else:
+        wide = np.pad(covariance, (0, 1))
     return Moments((*inputs.ids, CASH), np.append(mu, risk_free_rate), wide)

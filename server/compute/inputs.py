@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
@@ -13,6 +14,8 @@ from server.specs import CASH
 
 Floats = npt.NDArray[np.float64]
 
+PERIODS_PER_YEAR = 252.0
+
 
 @dataclass(frozen=True, slots=True)
 class Asset:
@@ -21,6 +24,10 @@ class Asset:
     Attributes:
         candidate: Whether it may be held; what is held and no candidate is sold.
         sale_tax_rate: Tax on selling all of it today, as a fraction of its value, gains only.
+        quality_score: 0 to 10, None where nobody has stated one.
+        daily_volume: Shares per day on average, None where it is not known.
+        lot_size: Trading increment in shares.
+        price: The last one; None while prices are not loaded.
     """
 
     id: str
@@ -29,15 +36,34 @@ class Asset:
     market_cap: float | None
     candidate: bool = True
     sale_tax_rate: float = 0.0
+    quality_score: float | None = None
+    daily_volume: Decimal | None = None
+    lot_size: Decimal = Decimal(1)
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkInputs:
-    """A benchmark as a price series on the market's days, or as weights on the universe."""
+    """A benchmark: a price series on the market's days where the pack has one, and its weights where it has some.
+
+    Attributes:
+        has_series: Whether the pack has its series, also while prices are not loaded.
+    """
 
     id: str
     closes: Floats | None = None
     weights: dict[str, float] | None = None
+    has_series: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FactorReturns:
+    """A set of factor returns: (k,) names, (T,) days, (T, k) simple returns."""
+
+    id: str
+    names: tuple[str, ...]
+    dates: npt.NDArray[np.datetime64]
+    F: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +77,8 @@ class MarketInputs:
         w0: (n,) current weights.
         cash_weight: Current weight of cash.
         value: Total value of the portfolio, in its currency.
+        market: The benchmark that is the market of the CAPM, where the model names one.
+        factor_sets: Of the factor models, by the id that the model names.
     """
 
     portfolio_id: str
@@ -62,6 +90,8 @@ class MarketInputs:
     cash_weight: float
     value: Decimal
     benchmark: BenchmarkInputs | None = None
+    market: BenchmarkInputs | None = None
+    factor_sets: Mapping[str, FactorReturns] = field(default_factory=dict)
 
     @property
     def ids(self) -> tuple[str, ...]:

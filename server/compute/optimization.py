@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from kernel import performance
 from kernel.frontier import EfficientFrontier, FrontierRequest, efficient_frontier
 from kernel.methods.mean_risk import optimize
+from kernel.methods.multi_objective import ParetoSurface, pareto_surface
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
-from server.compute.estimate import PERIODS_PER_YEAR, Estimate, estimate
-from server.compute.inputs import Floats, MarketInputs
-from server.compute.problem import build_problem
-from server.errors import NotReady
+from server.compute.estimate import Estimate
+from server.compute.inputs import PERIODS_PER_YEAR, Floats, MarketInputs
+from server.compute.limits import Ground
+from server.compute.measures import benchmark_series, benchmark_weights, measure_of, risk_values
+from server.compute.memory import remembered_estimate
+from server.compute.problem import build_problem, ground_of
+from server.compute.terms import goals
 from server.specs import ModelSpec, OptimizationSpec
 
 
@@ -28,6 +31,8 @@ class OptimizationAnswer:
         current: Performance of the current weights.
         target: Performance of the solution's weights, None without.
         transaction_cost: Of going there, as a fraction of the portfolio's value; 0 unless asked for.
+        risk_values: Every measure at the solution's weights, by its word.
+        measure_contributions: (n + 1,) parts of the assets in the measure of the request; None where it has none.
     """
 
     names: tuple[str, ...]
@@ -36,7 +41,10 @@ class OptimizationAnswer:
     current: performance.PerformanceReport
     target: performance.PerformanceReport | None
     transaction_cost: float
+    risk_values: Mapping[str, float]
+    measure_contributions: Floats | None
     frontier: EfficientFrontier | None
+    surface: ParetoSurface | None
     solve_seconds: float
 
 
@@ -48,8 +56,8 @@ def solver_settings(time_limit_seconds: float) -> Settings:
 def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> OptimizationAnswer:
     """Estimate, solve, measure."""
     started = time.perf_counter()
-    estimated = estimate(inputs, spec.model)
-    problem = build_problem(inputs, estimated.moments, spec)
+    estimated = remembered_estimate(inputs, spec.model)
+    problem = build_problem(inputs, estimated, spec)
     settings = solver_settings(spec.time_limit_seconds)
     solution = optimize(problem, settings)
     w = solution.weights
@@ -60,7 +68,12 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
         current=measure_weights(inputs, estimated, spec.model, inputs.weights_with_cash),
         target=None if w is None else measure_weights(inputs, estimated, spec.model, w),
         transaction_cost=0.0 if w is None else _trading_cost(problem, w),
+        risk_values={} if w is None else risk_values(estimated, spec.model, w),
+        measure_contributions=None if w is None else problem.measure.contributions(w),
         frontier=None if not spec.frontier_points else _frontier(problem, spec, settings),
+        surface=None
+        if not spec.pareto_points
+        else _surface(ground_of(inputs, estimated, spec), problem, spec, settings),
         solve_seconds=time.perf_counter() - started,
     )
 
@@ -69,32 +82,46 @@ def measure_weights(
     inputs: MarketInputs, estimated: Estimate, model: ModelSpec, w: Floats
 ) -> performance.PerformanceReport:
     """The performance report of weights with cash last."""
-    return performance.measure(
+    report = performance.measure(
         w,
         estimated.moments,
         estimated.R,
-        _benchmark(inputs),
+        _benchmark(inputs, estimated),
         performance.PerformanceSettings(
             risk_free_rate=model.risk_free_rate,
             confidence_level=model.confidence_level,
             periods_per_year=int(PERIODS_PER_YEAR),
         ),
     )
+    return report if model.scenarios is None else _weighted(report, estimated, model, w)
 
 
-def _benchmark(inputs: MarketInputs) -> performance.Benchmark | None:
+def _weighted(
+    report: performance.PerformanceReport, estimated: Estimate, model: ModelSpec, w: Floats
+) -> performance.PerformanceReport:
+    """The report with what depends on probabilities measured by them, and no drawdown where there is no order."""
+    target = model.risk_free_rate / estimated.scenarios.periods_per_year
+    downside = measure_of("semi_deviation", estimated, model, target=target).of(w)
+    excess = report.expected_return - model.risk_free_rate
+    return replace(
+        report,
+        value_at_risk=measure_of("var", estimated, model).of(w),
+        conditional_value_at_risk=measure_of("cvar", estimated, model).of(w),
+        sortino_ratio=excess / downside if downside > 0 else None,
+        maximum_drawdown=report.maximum_drawdown if estimated.scenarios.ordered else 0.0,
+    )
+
+
+def _benchmark(inputs: MarketInputs, estimated: Estimate) -> performance.Benchmark | None:
     given = inputs.benchmark
     if given is None:
         return None
-    if given.closes is not None:
-        if not np.isfinite(given.closes).all():
-            raise NotReady(f"benchmark {given.id} has no price on some days of the window")
-        return performance.Benchmark(returns=given.closes[1:] / given.closes[:-1] - 1.0)
+    if (series := benchmark_series(given, estimated)) is not None:
+        return performance.Benchmark(returns=series)
     weights = given.weights or {}
-    outside = sorted(set(weights) - set(inputs.names))
-    if outside:
+    if not weights or set(weights) - set(inputs.names):
         return None
-    return performance.Benchmark(weights=np.array([weights.get(name, 0.0) for name in inputs.names]))
+    return performance.Benchmark(weights=benchmark_weights(inputs, given))
 
 
 def _trading_cost(problem: Problem, w: Floats) -> float:
@@ -105,3 +132,7 @@ def _trading_cost(problem: Problem, w: Floats) -> float:
 def _frontier(problem: Problem, spec: OptimizationSpec, settings: Settings) -> EfficientFrontier:
     request = FrontierRequest(spec.frontier_points, spec.model.risk_free_rate)
     return efficient_frontier(problem, request, settings)
+
+
+def _surface(ground: Ground, problem: Problem, spec: OptimizationSpec, settings: Settings) -> ParetoSurface:
+    return pareto_surface(problem, goals(ground, spec), spec.pareto_points, settings)

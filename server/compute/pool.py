@@ -10,25 +10,40 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as PoolTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from server.compute.channel import Channel, open_channel
 from server.compute.tasks import ready
 from server.errors import Busy, OutOfTime, WorkerLost
 from server.metrics import SOLVES, SOLVES_WAITING
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 0.5
 # BLAS threads of several solver processes would fight over the cores.
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that a call sends before it ends."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Generic[T]):
+    """What a call returns."""
+
+    value: T
 
 
 class SolverPool:
@@ -80,6 +95,26 @@ class SolverPool:
         SOLVES.labels(function.__name__).inc()
         return answer
 
+    async def stream(
+        self, function: Callable[..., T], *args: object, timeout: float | None = None
+    ) -> AsyncGenerator[Found | Ended[T], None]:
+        """Call `function` as `run` does, with the address of a channel as its last argument.
+
+        Yields what it sends, as it sends it, and at last what it returns. Ending the iteration kills the process.
+
+        Raises:
+            Busy, OutOfTime, WorkerLost: As `run`.
+        """
+        async with open_channel() as channel:
+            answer = asyncio.create_task(self.run(function, *args, channel.address, timeout=timeout))
+            try:
+                async for found in _until_ended(channel, answer):
+                    yield Found(found)
+                yield Ended(await answer)
+            finally:
+                answer.cancel()
+                await asyncio.wait({answer})
+
     def stop(self) -> None:
         """Kill all processes; calls under way fail."""
         self._stopped = True
@@ -91,6 +126,22 @@ class SolverPool:
             threading.Thread(target=_end_pool, args=[self._pool], daemon=True).start()
             self._pool = _start_pool(self._processes)
         return self._pool.schedule(function, args=list(args), timeout=timeout)
+
+
+async def _until_ended(channel: Channel, answer: asyncio.Task[T]) -> AsyncIterator[object]:
+    """What comes through the channel; a worker that fails before it connects ends the wait."""
+    while True:
+        found = asyncio.create_task(channel.receive())
+        try:
+            await asyncio.wait({found, answer}, return_when=asyncio.FIRST_COMPLETED)
+            if not found.done() and (answer.cancelled() or answer.exception() is not None):
+                return
+            value = await found
+        finally:
+            found.cancel()
+        if value is None:
+            return
+        yield value
 
 
 def _start_pool(processes: int) -> ProcessPool:

@@ -1,122 +1,109 @@
-"""From a checked request and its market to the kernel's problem: which limits there are, and what they are called."""
+"""From a checked request and its market to the kernel's problem: what is best, what it costs, and which limits hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 
 import numpy as np
 
-from kernel.constraints import (
-    Constraint,
-    LinearLimit,
-    RiskLimit,
-    SmallestPosition,
-    TurnoverLimit,
-    WeightBounds,
-    budget,
-)
 from kernel.costs import TradingCost
-from kernel.measures import Volatility
 from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk, Objective
-from kernel.problem import Moments, Problem
-from server.compute.inputs import Asset, MarketInputs
-from server.specs import ConstraintSpec, OptimizationSpec, Range
+from kernel.problem import Problem
+from kernel.rebalancing.costs import power_law_impact
+from server.compute.bounds import reach, weight_bounds
+from server.compute.estimate import Estimate
+from server.compute.inputs import PERIODS_PER_YEAR, Floats, MarketInputs
+from server.compute.limits import Ground, constraints
+from server.compute.measures import benchmark_return, measure_of_request
+from server.compute.terms import sum_of_terms
+from server.specs import OptimizationSpec
 
 
-def build_problem(inputs: MarketInputs, moments: Moments, spec: OptimizationSpec) -> Problem:
-    """The kernel's problem: weights of the universe and of cash, every limit under the caller's name."""
-    measure = Volatility(moments)
+def build_problem(inputs: MarketInputs, estimated: Estimate, spec: OptimizationSpec) -> Problem:
+    """The kernel's problem: weights of the universe and of cash, every limit under the caller's name.
+
+    Raises:
+        ProblemError: Something asked for cannot be posed.
+    """
+    ground = ground_of(inputs, estimated, spec)
     return Problem(
-        moments=moments,
-        objective=_objective(spec),
-        measure=measure,
-        constraints=tuple(_constraints(inputs, measure, spec.constraints)),
-        cost=_cost(inputs, spec),
+        moments=estimated.moments,
+        objective=_objective(ground, spec),
+        measure=measure_of_request(inputs, estimated, spec),
+        constraints=tuple(constraints(ground, spec.constraints)),
+        cost=ground.cost,
     )
 
 
-def _objective(spec: OptimizationSpec) -> Objective:
+def ground_of(inputs: MarketInputs, estimated: Estimate, spec: OptimizationSpec) -> Ground:
+    """What limits and terms rest on."""
+    return Ground(inputs, estimated, spec.model, trading_cost(inputs, estimated, spec))
+
+
+def trading_cost(inputs: MarketInputs, estimated: Estimate, spec: OptimizationSpec) -> TradingCost | None:
+    """What trading costs in the objective; None where it is free."""
+    asked, n = spec.cost, len(inputs.assets)
+    taxes = np.array([*(asset.sale_tax_rate for asset in inputs.assets), 0.0]) if asked.include_tax else None
+    free = asked.rate == 0.0 and asked.impact is None and not asked.commission
+    if free and (taxes is None or not taxes.any()):
+        return None
+    return TradingCost(
+        rates=np.append(np.full(n, asked.rate), 0.0),
+        w0=inputs.weights_with_cash,
+        sale_rates=taxes,
+        impact=None if asked.impact is None else _impact(inputs, estimated, asked.impact),
+        fixed=np.append(np.full(n, float(asked.commission / inputs.value)), 0.0) if asked.commission else None,
+        largest=_largest_trades(inputs, spec) if asked.commission else None,
+    )
+
+
+def _objective(ground: Ground, spec: OptimizationSpec) -> Objective:
     match spec.objective:
-        case "maximize_sharpe":
-            return MaximizeRatio(spec.model.risk_free_rate)
+        case "maximize_sharpe" | "maximize_sortino":
+            return MaximizeRatio(spec.model.risk_free_rate, _fallback(spec))
+        case "maximize_information_ratio":
+            return MaximizeRatio(benchmark_return(ground.inputs, ground.estimated), _fallback(spec))
+        case "multi_objective" | "custom":
+            return sum_of_terms(ground, spec)
+        case word:
+            return _plain_objective(word, spec.risk_aversion)
+
+
+def _fallback(spec: OptimizationSpec) -> Objective | None:
+    return _plain_objective(spec.fallback, spec.risk_aversion) if spec.fallback else None
+
+
+def _plain_objective(word: str, risk_aversion: float) -> Objective:
+    match word:
         case "maximize_return":
             return MaximizeReturn()
         case "maximize_utility":
-            return MaximizeUtility(spec.risk_aversion)
+            return MaximizeUtility(risk_aversion)
         case _:
-            return MinimizeRisk(spec.risk_aversion)
+            return MinimizeRisk(risk_aversion)
 
 
-def _constraints(inputs: MarketInputs, measure: Volatility, spec: ConstraintSpec) -> Iterator[Constraint]:
-    n = len(inputs.assets)
-    yield _bounds(inputs, spec)
-    yield budget(n + 1)
-    yield from _groups(inputs, lambda a: a.sector, "sector", spec.max_sector_exposure, spec.sector_limits)
-    yield from _groups(
-        inputs, lambda a: a.asset_class, "asset_class", spec.max_asset_class_exposure, spec.asset_class_limits
-    )
-    if spec.max_turnover is not None:
-        factor = 1.0 if spec.two_way_turnover else 0.5
-        yield TurnoverLimit("max_turnover", spec.max_turnover, inputs.weights_with_cash, factor)
-    if spec.target_volatility is not None:
-        yield RiskLimit("target_volatility", measure, spec.target_volatility)
-    if spec.min_position_size is not None:
-        yield SmallestPosition("min_position_size", spec.min_position_size, tuple(range(n)))
+def _impact(inputs: MarketInputs, estimated: Estimate, coefficient: float) -> Floats:
+    """(n + 1,) cost of trading the whole portfolio's value in an asset, as a fraction of that value."""
+    daily = np.sqrt(estimated.moments.quadratic.diagonal_entries / PERIODS_PER_YEAR)
+    costs = []
+    for asset, volatility in zip(inputs.assets, daily[:-1].tolist(), strict=True):
+        traded = (asset.daily_volume or Decimal(0)) * (asset.price or Decimal(0))
+        impact = power_law_impact(inputs.value, Decimal(repr(volatility)), traded, Decimal(repr(coefficient)))
+        costs.append(float(impact / inputs.value))
+    return np.array([*costs, 0.0])
 
 
-def _bounds(inputs: MarketInputs, spec: ConstraintSpec) -> WeightBounds:
-    lower = [_floor(asset, spec) for asset in inputs.assets] + [(spec.min_cash_weight, "min_cash_weight")]
-    upper = [_ceiling(asset, spec) for asset in inputs.assets] + [(spec.max_cash_weight, "max_cash_weight")]
-    return WeightBounds(
-        lower=np.array([value for value, _ in lower]),
-        upper=np.array([value for value, _ in upper]),
-        lower_names=tuple(name for _, name in lower),
-        upper_names=tuple(name for _, name in upper),
-    )
-
-
-def _floor(asset: Asset, spec: ConstraintSpec) -> tuple[float, str]:
-    value = spec.min_weights.get(asset.id)
-    return (0.0, "long_only") if value is None else (value, f"min_weights[{asset.id}]")
-
-
-def _ceiling(asset: Asset, spec: ConstraintSpec) -> tuple[float, str]:
-    if not asset.candidate:
-        return 0.0, f"instrument_ids[{asset.id}]"
-    value = spec.max_weights.get(asset.id)
-    if value is not None:
-        return value, f"max_weights[{asset.id}]"
-    return (1.0, "no_leverage") if spec.max_position_size is None else (spec.max_position_size, "max_position_size")
-
-
-def _groups(
-    inputs: MarketInputs,
-    group_of: Callable[[Asset], str],
-    noun: str,
-    common: float | None,
-    limits: Mapping[str, Range],
-) -> Iterator[LinearLimit]:
-    """A limit for each group that has one of its own, and the common one for all others."""
-    groups = [group_of(asset) for asset in inputs.assets]
-    for group in sorted(set(groups)):
-        own = limits.get(group)
-        if own is None and common is None:
-            continue
-        members = np.array([*(float(g == group) for g in groups), 0.0])
-        if own is None:
-            name = f"max_{noun}_exposure[{group}]"
-            yield LinearLimit(members, -np.inf, float(common or 0.0), name, name)
-        elif own != Range():
-            low = -np.inf if own.minimum is None else own.minimum
-            high = np.inf if own.maximum is None else own.maximum
-            at = f"{noun}_limits[{group}]"
-            names = (at, at) if low == high else (f"{at}.minimum", f"{at}.maximum")
-            yield LinearLimit(members, low, high, *names)
-
-
-def _cost(inputs: MarketInputs, spec: OptimizationSpec) -> TradingCost | None:
-    taxes = np.array([*(asset.sale_tax_rate for asset in inputs.assets), 0.0]) if spec.cost.include_tax else None
-    if spec.cost.rate == 0.0 and (taxes is None or not taxes.any()):
-        return None
-    rates = np.append(np.full(len(inputs.assets), spec.cost.rate), 0.0)
-    return TradingCost(rates, inputs.weights_with_cash, taxes)
+def _largest_trades(inputs: MarketInputs, spec: OptimizationSpec) -> Floats:
+    """(n + 1,) no trade within the bounds is larger."""
+    w0 = inputs.weights_with_cash
+    bounds = weight_bounds(inputs, spec.constraints)
+    held = reach(bounds, spec.constraints)
+    low, high = np.maximum(bounds.lower, -held), np.minimum(bounds.upper, held)
+    largest = np.maximum(np.abs(low - w0), np.abs(high - w0))
+    asked = spec.constraints
+    if asked.max_trade_size is not None:
+        common = asked.max_trade_size
+        sizes = np.array([*(asked.max_trade_sizes.get(name, common) for name in inputs.ids), np.inf])
+        largest = np.minimum(largest, sizes)
+    return np.asarray(largest)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from server.compute.factors import run_factors
-from server.compute.frontier import run_frontier
+from server.compute.frontier import run_frontier, stream_frontier
 from server.compute.optimization import run_optimization
 from server.compute.rebalance import run_rebalance
 
-__all__ = ["ready", "run_factors", "run_frontier", "run_optimization", "run_rebalance"]
+__all__ = ["ready", "run_factors", "run_frontier", "run_optimization", "run_rebalance", "stream_frontier"]
 
 
 def ready() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
@@ -10,17 +11,25 @@ import numpy as np
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from portfolio_optimization.v1 import common_pb2, frontier_pb2, frontier_point_pb2, optimization_pb2, trade_pb2
+from portfolio_optimization.v1 import common_pb2, optimization_pb2, trade_pb2
 
-from kernel.frontier import EfficientFrontier, FrontierPoint
 from kernel.performance import PerformanceReport
-from server.compute.frontier import FrontierAnswer
+from kernel.solution import Solution
 from server.compute.inputs import Floats, MarketInputs
 from server.compute.optimization import OptimizationAnswer
 from server.convert.estimation import write_findings, write_provenance, write_views
-from server.convert.solution import write_certificate, write_constraints, write_explanation, write_outcome
+from server.convert.frontiers import write_points, write_surface
+from server.convert.sentences import objective_unit
+from server.convert.solution import (
+    allocation,
+    write_certificate,
+    write_constraints,
+    write_explanation,
+    write_outcome,
+)
 from server.loading import Holdings
-from server.specs import FrontierSpec, OptimizationSpec
+from server.preparing import Prepared
+from server.specs import OptimizationSpec
 from storage.records import Json
 
 _DUST = 5e-7
@@ -40,36 +49,40 @@ def timestamp(moment: datetime) -> Timestamp:
     return stamp
 
 
-def write_optimization(
-    answer: OptimizationAnswer, inputs: MarketInputs, holdings: Holdings, spec: OptimizationSpec
-) -> optimization_pb2.GetOptimizationResponse:
+def write_optimization(answer: OptimizationAnswer, prepared: Prepared) -> optimization_pb2.GetOptimizationResponse:
     """All that an optimization found out; ids and times are the request's and added later."""
-    solution, w0 = answer.solution, inputs.weights_with_cash
+    solution, inputs, spec = answer.solution, prepared.inputs, prepared.spec
+    w0 = inputs.weights_with_cash
     message = optimization_pb2.GetOptimizationResponse(
         current_allocation=allocation(answer.names, w0),
-        outcome=write_outcome(solution.status, solution.message, solution),
-        constraints=write_constraints(solution.constraints),
+        outcome=write_outcome(solution.status, solution.message, solution, spec.objective),
+        constraints=write_constraints(solution.constraints, objective_unit(_pursued(solution, spec))),
         infeasibility=write_explanation(solution.explanation),
         data_findings=write_findings(answer.estimate.window.findings),
         black_litterman=write_views(inputs, answer.estimate, spec.model),
+        unbounded_direction=solution.direction,
     )
     solver = "" if solution.certificate is None else solution.certificate.solver
-    message.provenance.CopyFrom(write_provenance(inputs.pricing_pack_id, answer.estimate, spec.model, solver))
+    message.provenance.CopyFrom(write_provenance(inputs.pricing_pack_id, answer.estimate, spec, solver))
     if answer.frontier is not None:
         message.efficient_frontier.extend(write_points(answer.frontier.points, answer.names))
+    if answer.surface is not None:
+        write_surface(message, answer.surface, answer.names, spec)
     if solution.weights is None or answer.target is None or solution.certificate is None:
         return message
     message.certificate.CopyFrom(write_certificate(solution.certificate, answer.solve_seconds))
     message.metrics.CopyFrom(_write_metrics(answer, answer.target, np.abs(solution.weights - w0), spec))
     message.target_allocation.update(allocation(answer.names, solution.weights))
-    message.risk_contributions.extend(_write_contributions(answer.names, solution.weights, answer.target))
-    message.trades.extend(_write_trades(solution.weights[:-1] - inputs.w0, inputs, holdings))
+    message.risk_values.update(answer.risk_values)
+    message.risk_contributions.extend(_write_contributions(answer, answer.target, solution.weights))
+    message.trades.extend(_write_trades(solution.weights[:-1] - inputs.w0, inputs, prepared.holdings))
     return message
 
 
-def allocation(names: Sequence[str], weights: Floats) -> dict[str, float]:
-    """Weights that are not zero, by asset."""
-    return {name: weight for name, weight in zip(names, weights.tolist(), strict=True) if weight != 0.0}
+def _pursued(solution: Solution, spec: OptimizationSpec) -> OptimizationSpec:
+    """The request with the objective that the answer is about: the fallback where a ratio had no meaning."""
+    fell_back = spec.fallback and "best_excess_return" in solution.numbers
+    return replace(spec, objective=spec.fallback) if fell_back else spec
 
 
 def _write_metrics(
@@ -96,14 +109,18 @@ def _write_metrics(
 
 
 def _write_contributions(
-    names: Sequence[str], weights: Floats, target: PerformanceReport
+    answer: OptimizationAnswer, target: PerformanceReport, weights: Floats
 ) -> Iterable[optimization_pb2.RiskContribution]:
-    for name, weight, contribution in zip(names, weights.tolist(), target.risk_contributions.tolist(), strict=True):
-        if weight != 0.0:
-            percent = 100.0 * contribution / target.volatility if target.volatility > 0 else 0.0
-            yield optimization_pb2.RiskContribution(
-                instrument_id=name, weight=weight, contribution=contribution, percent=percent
-            )
+    parts = answer.measure_contributions
+    for k in np.flatnonzero(weights).tolist():
+        contribution = float(target.risk_contributions[k])
+        yield optimization_pb2.RiskContribution(
+            instrument_id=answer.names[k],
+            weight=float(weights[k]),
+            contribution=contribution,
+            percent=100.0 * contribution / target.volatility if target.volatility > 0 else 0.0,
+            measure_contribution=None if parts is None else float(parts[k]),
+        )
 
 
 def _write_trades(change: Floats, inputs: MarketInputs, holdings: Holdings) -> list[trade_pb2.Trade]:
@@ -137,73 +154,3 @@ def _write_trade(
         weight_change=change,
         priority=priority,
     )
-
-
-def write_points(points: Iterable[FrontierPoint], names: Sequence[str]) -> list[frontier_point_pb2.FrontierPoint]:
-    """Points of a frontier."""
-    return [_write_point(point, names) for point in points]
-
-
-def _write_point(point: FrontierPoint, names: Sequence[str]) -> frontier_point_pb2.FrontierPoint:
-    message = frontier_point_pb2.FrontierPoint(
-        risk=point.risk,
-        sharpe=point.sharpe or 0.0,
-        weights=allocation(names, point.weights),
-        risk_multiplier=point.multiplier,
-        duality_gap=point.gap,
-        max_violation=point.violation,
-    )
-    setattr(message, "return", point.expected_return)
-    return message
-
-
-def write_frontier(
-    answer: FrontierAnswer, inputs: MarketInputs, spec: FrontierSpec
-) -> frontier_pb2.EfficientFrontierResponse:
-    """A frontier with the portfolios beside it; ids and times are added later."""
-    frontier, model = answer.frontier, spec.optimization.model
-    message = frontier_pb2.EfficientFrontierResponse(
-        portfolio_id=inputs.portfolio_id,
-        risk_measure=spec.optimization.risk_measure,
-        efficient_frontier=write_points(frontier.points, answer.names),
-        current_portfolio=_current(answer, inputs, model.risk_free_rate),
-        outcome=write_outcome(frontier.status, frontier.message, frontier.failure),
-        provenance=write_provenance(inputs.pricing_pack_id, answer.estimate, model, ""),
-        infeasibility=write_explanation(frontier.failure.explanation if frontier.failure else None),
-        data_findings=write_findings(answer.estimate.window.findings),
-        solve_seconds=answer.solve_seconds,
-    )
-    _write_beside(message, frontier, answer.names)
-    if spec.include_turning_points:
-        for corner in write_points(frontier.turning_points, answer.names):
-            corner.turning_point = True
-            message.turning_points.append(corner)
-    return message
-
-
-def _write_beside(
-    message: frontier_pb2.EfficientFrontierResponse, frontier: EfficientFrontier, names: Sequence[str]
-) -> None:
-    beside = (
-        (message.optimal_portfolio, frontier.optimal),
-        (message.min_risk_portfolio, frontier.minimum_risk),
-        (message.max_return_portfolio, frontier.maximum_return),
-    )
-    for place, point in beside:
-        if point is not None:
-            place.CopyFrom(_portfolio_point(point.expected_return, point.risk, point.sharpe))
-            place.weights.update(allocation(names, point.weights))
-
-
-def _current(answer: FrontierAnswer, inputs: MarketInputs, risk_free_rate: float) -> frontier_point_pb2.PortfolioPoint:
-    w, moments = inputs.weights_with_cash, answer.estimate.moments
-    value, risk = float(moments.mu @ w), moments.volatility(w)
-    point = _portfolio_point(value, risk, (value - risk_free_rate) / risk if risk > 0 else None)
-    point.weights.update(allocation(answer.names, w))
-    return point
-
-
-def _portfolio_point(value: float, risk: float, sharpe: float | None) -> frontier_point_pb2.PortfolioPoint:
-    point = frontier_point_pb2.PortfolioPoint(risk=risk, sharpe=sharpe or 0.0)
-    setattr(point, "return", value)
-    return point

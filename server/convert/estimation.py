@@ -10,10 +10,10 @@ from portfolio_optimization.v1 import estimation_pb2 as pb
 
 import kernel
 from kernel.estimation.data_checks import Finding, Severity
-from server.compute.estimate import PERIODS_PER_YEAR, Estimate
+from server.compute.estimate import Estimate
 from server.compute.inputs import MarketInputs
 from server.convert.models import RETURNS_METHODS, RISK_METHODS
-from server.specs import ModelSpec
+from server.specs import ModelSpec, OptimizationSpec
 
 VERSIONS = {"kernel": kernel.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
 _SEVERITIES = {
@@ -22,20 +22,27 @@ _SEVERITIES = {
 }
 
 
-def write_provenance(pack_id: str, estimate: Estimate, model: ModelSpec, solver: str) -> pb.Provenance:
+def write_provenance(pack_id: str, estimate: Estimate, spec: OptimizationSpec, solver: str) -> pb.Provenance:
     """Where the numbers of an answer come from."""
+    model = spec.model
     return pb.Provenance(
         pricing_pack_id=pack_id,
         as_of=estimate.window.as_of,
         first_date=estimate.window.first_date,
         observations=estimate.window.observations,
         expected_return_method=RETURNS_METHODS[estimate.returns_method],
-        risk_model_method=RISK_METHODS[model.risk.method],
+        risk_model_method=RISK_METHODS[estimate.risk_method],
         shrinkage_intensity=estimate.shrinkage,
         covariance_repair_distance=estimate.repair_distance,
         risk_free_rate=model.risk_free_rate,
-        periods_per_year=PERIODS_PER_YEAR,
+        periods_per_year=estimate.scenarios.periods_per_year,
         versions=VERSIONS | ({"solver": solver} if solver else {}),
+        scenarios_id="" if model.scenarios is None else model.scenarios.id,
+        forecast_id=model.returns.forecast_id,
+        covariance_id=model.risk.covariance_id,
+        factor_exposures_id=spec.constraints.exposures.id,
+        factor_set_id=estimate.factor_set_id,
+        expected_return_shrinkage=estimate.returns_shrinkage,
     )
 
 

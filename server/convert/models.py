@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from portfolio_optimization.v1 import estimation_pb2 as pb
 
-from kernel.estimation.arrays import LARGEST_RETURN
+from kernel.estimation.arrays import LARGEST_RETURN, SMALLEST_HALF_LIFE
 from kernel.estimation.views import LARGEST_VARIANCE, SMALLEST_CONFIDENCE
 from server.convert.faults import FRACTION, POSITIVE, Bounds, Faults
 from server.specs import CASH, ReturnsSpec, RiskSpec, ViewSpec, ViewsSpec
@@ -16,20 +16,34 @@ _RETURNS = {
     pb.EXPECTED_RETURNS_METHOD_HISTORICAL_MEAN: "historical_mean",
     pb.EXPECTED_RETURNS_METHOD_PROVIDED: "provided",
     pb.EXPECTED_RETURNS_METHOD_EQUILIBRIUM: "equilibrium",
+    pb.EXPECTED_RETURNS_METHOD_EXPONENTIALLY_WEIGHTED: "exponentially_weighted",
+    pb.EXPECTED_RETURNS_METHOD_CAPM: "capm",
+    pb.EXPECTED_RETURNS_METHOD_JAMES_STEIN: "james_stein",
+    pb.EXPECTED_RETURNS_METHOD_FACTOR_MODEL: "factor_model",
 }
 _RISK = {
     pb.RISK_MODEL_METHOD_SAMPLE: "sample",
     pb.RISK_MODEL_METHOD_LEDOIT_WOLF: "ledoit_wolf",
     pb.RISK_MODEL_METHOD_PROVIDED: "provided",
+    pb.RISK_MODEL_METHOD_EXPONENTIALLY_WEIGHTED: "exponentially_weighted",
+    pb.RISK_MODEL_METHOD_OAS: "oas",
+    pb.RISK_MODEL_METHOD_DENOISED: "denoised",
+    pb.RISK_MODEL_METHOD_FACTOR_MODEL: "factor_model",
+    pb.RISK_MODEL_METHOD_GERBER: "gerber",
 }
 RETURNS_METHODS = {name: number for number, name in _RETURNS.items()} | {
-    "black_litterman": pb.EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN
+    "black_litterman": pb.EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN,
+    "scenarios": pb.EXPECTED_RETURNS_METHOD_SCENARIOS,
 }
-RISK_METHODS = {name: number for number, name in _RISK.items()}
+RISK_METHODS = {name: number for number, name in _RISK.items()} | {"scenarios": pb.RISK_MODEL_METHOD_SCENARIOS}
 _RETURN = Bounds(-1.0, LARGEST_RETURN, open_low=True)
 _TAU = Bounds(1e-9, 1e6)
 _NUMBER = Bounds(-LARGEST_RETURN, LARGEST_RETURN)
 _VARIANCE = Bounds(0.0, LARGEST_VARIANCE, open_low=True)
+_HALF_LIFE = Bounds(SMALLEST_HALF_LIFE, 1e5)
+_DEFAULT_HALF_LIFE = 63.0
+_PREMIUM = Bounds(-1.0, 10.0)
+_THRESHOLD = Bounds(0.0, 1.0, open_low=True)
 
 
 def read_returns(message: pb.ExpectedReturnsModel, faults: Faults) -> ReturnsSpec:
@@ -41,15 +55,47 @@ def read_returns(message: pb.ExpectedReturnsModel, faults: Faults) -> ReturnsSpe
         faults.add(
             "expected_returns.method", f"must be one of {', '.join(map(pb.ExpectedReturnsMethod.Name, _RETURNS))}"
         )
-    values = faults.numbers("expected_returns.values", message.values, _RETURN)
-    if method == "provided" and not values:
-        faults.add("expected_returns.values", "has no values")
-    if method != "provided" and values:
-        faults.add("expected_returns.values", "belongs to the method PROVIDED")
     caps = faults.numbers("expected_returns.market_caps", message.market_caps, POSITIVE)
     aversion = message.risk_aversion if message.HasField("risk_aversion") else 2.5
     faults.number("expected_returns.risk_aversion", aversion, POSITIVE)
-    return ReturnsSpec(method or "historical_mean", values, aversion, caps)
+    return ReturnsSpec(
+        method=method or "historical_mean",
+        values=_read_forecast(message, method, faults),
+        risk_aversion=aversion,
+        market_caps=caps,
+        half_life=_read_half_life("expected_returns", message, faults),
+        factor_set_id=faults.identifier("expected_returns.factor_set_id", message.factor_set_id, required=False),
+        market_benchmark_id=faults.identifier(
+            "expected_returns.market_benchmark_id", message.market_benchmark_id, required=False
+        ),
+        market_premium=_read_premium(message, faults),
+        factor_premia=faults.numbers("expected_returns.factor_premia", message.factor_premia, _PREMIUM),
+        forecast_id=faults.identifier("expected_returns.forecast_id", message.forecast_id, required=False),
+    )
+
+
+def _read_forecast(message: pb.ExpectedReturnsModel, method: str | None, faults: Faults) -> dict[str, float]:
+    values = faults.numbers("expected_returns.values", message.values, _RETURN)
+    if method != "provided":
+        for field in ("values", "forecast_id"):
+            if getattr(message, field):
+                faults.add(f"expected_returns.{field}", "belongs to the method PROVIDED")
+    elif not values and not message.forecast_id:
+        faults.add("expected_returns.values", "has no values, and there is no forecast_id")
+    elif values and message.forecast_id:
+        faults.add("expected_returns.forecast_id", "must be empty where values are given")
+    return values
+
+
+def _read_premium(message: pb.ExpectedReturnsModel, faults: Faults) -> float | None:
+    if not message.HasField("market_premium"):
+        return None
+    return faults.number("expected_returns.market_premium", message.market_premium, _PREMIUM)
+
+
+def _read_half_life(field: str, message: pb.ExpectedReturnsModel | pb.RiskModel, faults: Faults) -> float:
+    asked = message.half_life_days if message.HasField("half_life_days") else _DEFAULT_HALF_LIFE
+    return faults.number(f"{field}.half_life_days", asked, _HALF_LIFE)
 
 
 def read_risk(message: pb.RiskModel, faults: Faults) -> RiskSpec:
@@ -61,12 +107,23 @@ def read_risk(message: pb.RiskModel, faults: Faults) -> RiskSpec:
         faults.add("risk_model.method", f"must be one of {', '.join(map(pb.RiskModelMethod.Name, _RISK))}")
     distance = message.max_repair_distance if message.HasField("max_repair_distance") else 1e-3
     faults.number("risk_model.max_repair_distance", distance, FRACTION)
+    threshold = message.gerber_threshold if message.HasField("gerber_threshold") else 0.5
     names, values = tuple(message.covariance.instrument_ids), np.array(message.covariance.values)
-    if method != "provided":
-        if names or len(values):
-            faults.add("risk_model.covariance", "belongs to the method PROVIDED")
-        return RiskSpec(method or "ledoit_wolf", max_repair_distance=distance)
-    return RiskSpec("provided", names, _matrix(names, values, faults), distance)
+    own = method == "provided" and not message.covariance_id
+    if (names or len(values)) and not own:
+        faults.add("risk_model.covariance", "belongs to the method PROVIDED, without a covariance_id")
+    if message.covariance_id and method != "provided":
+        faults.add("risk_model.covariance_id", "belongs to the method PROVIDED")
+    return RiskSpec(
+        method=method or "ledoit_wolf",
+        names=names if own else (),
+        Sigma=_matrix(names, values, faults) if own else None,
+        max_repair_distance=distance,
+        half_life=_read_half_life("risk_model", message, faults),
+        factor_set_id=faults.identifier("risk_model.factor_set_id", message.factor_set_id, required=False),
+        gerber_threshold=faults.number("risk_model.gerber_threshold", threshold, _THRESHOLD),
+        covariance_id=faults.identifier("risk_model.covariance_id", message.covariance_id, required=False),
+    )
 
 
 def _matrix(names: tuple[str, ...], values: np.ndarray, faults: Faults) -> np.ndarray | None:

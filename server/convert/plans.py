@@ -13,10 +13,9 @@ from kernel.rebalancing.drift import DriftMeasure, DriftReport, measure_drift
 from kernel.rebalancing.money import to_cents
 from kernel.rebalancing.trades import TradePlan
 from server.compute.rebalance import RebalanceAnswer, RebalanceInputs
-from server.convert.answers import allocation
 from server.convert.estimation import write_findings, write_provenance
 from server.convert.rebalance import RebalanceSpec, write_note, write_tax, write_trade
-from server.convert.solution import write_explanation, write_outcome
+from server.convert.solution import allocation, write_explanation, write_outcome
 from server.loading import Holdings
 from server.specs import CASH
 
@@ -43,7 +42,7 @@ def write_plan(
         optimization_id=spec.optimization_id,
         current_allocation=allocation(inputs.market.names, inputs.market.weights_with_cash),
         target_allocation=_with_cash(answer.target) if answer.plan is not None else {},
-        provenance=write_provenance(inputs.market.pricing_pack_id, answer.estimate, inputs.model, ""),
+        provenance=write_provenance(inputs.market.pricing_pack_id, answer.estimate, spec.optimization, ""),
         data_findings=write_findings(answer.estimate.window.findings),
     )
     if answer.plan is None:

@@ -24,6 +24,7 @@ _NOT_NEGATIVE = Bounds(0.0)
 _NUMBERS = {
     "optimization.risk_aversion": POSITIVE,
     "optimization.transaction_cost_model": FRACTION,
+    "optimization.market_impact.coefficient": POSITIVE,
     "rebalancing.drift.threshold": POSITIVE,
     "rebalancing.approval_validity_hours": POSITIVE,
     "rebalancing.max_price_move": POSITIVE,
@@ -35,6 +36,7 @@ _NUMBERS = {
     "rebalancing.constraints.max_participation": FRACTION,
 }
 _AMOUNTS = (
+    "optimization.commission_per_trade_amount",
     "rebalancing.approval_limit_amount",
     "rebalancing.constraints.min_cash_amount",
     "rebalancing.constraints.commission_per_trade_amount",

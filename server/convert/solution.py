@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from portfolio_optimization.v1 import common_pb2 as pb
 
-from kernel.solution import Certificate, ConstraintReport, Explanation, Solution
+from kernel.solution import Certificate, ConstraintReport, Explanation, Relaxation, RelaxationPlan, Solution
 from kernel.status import Status
+from server.compute.inputs import Floats
+from server.convert.sentences import ObjectiveUnit, price_sentence
 
 _OUTCOMES = {
     Status.OPTIMAL: pb.OUTCOME_STATUS_OPTIMAL,
@@ -32,9 +34,17 @@ def request_status(solution: Solution) -> str:
     return "numerical_failure" if solution.status is Status.LIMIT_REACHED else solution.status.value
 
 
-def write_outcome(status: Status, message: str, solution: Solution | None = None) -> pb.Outcome:
-    """How it ended."""
-    return pb.Outcome(status=_OUTCOMES[status], message=message, numbers={} if solution is None else solution.numbers)
+def write_outcome(
+    status: Status, message: str, solution: Solution | None = None, objective: str = "maximize_sharpe"
+) -> pb.Outcome:
+    """How it ended, with the reference of a ratio under the name that it has in the objective."""
+    numbers = {} if solution is None else dict(solution.numbers)
+    benchmark = objective == "maximize_information_ratio"
+    if "reference_return" in numbers:
+        numbers["benchmark_return" if benchmark else "risk_free_rate"] = numbers.pop("reference_return")
+    for general in ("the reference rate", "the reference"):
+        message = message.replace(general, "the benchmark's return" if benchmark else "the risk-free rate")
+    return pb.Outcome(status=_OUTCOMES[status], message=message, numbers=numbers)
 
 
 def write_certificate(certificate: Certificate, solve_seconds: float) -> pb.Certificate:
@@ -52,7 +62,12 @@ def write_certificate(certificate: Certificate, solve_seconds: float) -> pb.Cert
     )
 
 
-def write_constraints(reports: Iterable[ConstraintReport]) -> list[pb.ConstraintReport]:
+def allocation(names: Sequence[str], weights: Floats) -> dict[str, float]:
+    """Weights that are not zero, by asset."""
+    return {name: weight for name, weight in zip(names, weights.tolist(), strict=True) if weight != 0.0}
+
+
+def write_constraints(reports: Iterable[ConstraintReport], objective: ObjectiveUnit) -> list[pb.ConstraintReport]:
     """Every limit, where it stands and what it costs."""
     return [
         pb.ConstraintReport(
@@ -64,6 +79,7 @@ def write_constraints(reports: Iterable[ConstraintReport]) -> list[pb.Constraint
             slack=report.slack,
             binding=report.binding,
             shadow_price=report.shadow_price,
+            sentence=price_sentence(report, objective),
         )
         for report in reports
     ]
@@ -75,9 +91,22 @@ def write_explanation(explanation: Explanation | None) -> pb.InfeasibilityExplan
         return None
     return pb.InfeasibilityExplanation(
         conflicting_constraints=explanation.conflicting,
-        relaxations=[
-            pb.Relaxation(name=r.name, unit=r.unit, limit=r.limit, relaxed_limit=r.relaxed_limit, change=r.change)
-            for r in explanation.relaxations
-        ],
+        relaxations=map(_write_relaxation, explanation.relaxations),
         sentence=explanation.sentence,
+        alternatives=map(_write_plan, explanation.alternatives),
+        minimality=explanation.minimality.value,
     )
+
+
+def _write_plan(plan: RelaxationPlan) -> pb.RelaxationPlan:
+    return pb.RelaxationPlan(
+        kind=plan.kind.value,
+        relaxations=map(_write_relaxation, plan.relaxations),
+        total_points=100.0 * plan.total,
+        verified=plan.verified,
+        proven_fewest=plan.fewest,
+    )
+
+
+def _write_relaxation(r: Relaxation) -> pb.Relaxation:
+    return pb.Relaxation(name=r.name, unit=r.unit, limit=r.limit, relaxed_limit=r.relaxed_limit, change=r.change)

@@ -9,6 +9,7 @@ from portfolio_optimization.v1 import (
     common_pb2,
     factors_pb2,
     frontier_pb2,
+    optimization_calls_pb2,
     optimization_pb2,
     rebalancing_pb2,
     trade_pb2,
@@ -59,7 +60,7 @@ class Client:
             constraints=limits(),
         )
         accepted = await self.stub.CreateOptimization(request, timeout=_CALL_SECONDS)
-        watch = optimization_pb2.WatchOptimizationRequest(optimization_id=accepted.optimization_id)
+        watch = optimization_calls_pb2.WatchOptimizationRequest(optimization_id=accepted.optimization_id)
         async for change in self.stub.WatchOptimization(watch, timeout=_CALL_SECONDS):
             on_status(change.status)
         get = optimization_pb2.GetOptimizationRequest(optimization_id=accepted.optimization_id)

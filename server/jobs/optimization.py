@@ -22,8 +22,8 @@ from server.convert.stored import to_result
 from server.errors import Busy, CallError, OutOfTime, WorkerLost
 from server.loading import MarketLoader
 from server.metrics import JOBS
+from server.preparing import prepare
 from server.settings import Settings
-from server.universe import check_universe
 from storage.change_feed import ChangeFeed
 from storage.database import Database
 from storage.errors import Conflict, NotFound, Retryable, Unavailable
@@ -108,13 +108,12 @@ class OptimizationJob:
     async def _outcome(self, request: OptimizationRequest) -> _Ended:
         message = json_format.ParseDict(request.specification, optimization_pb2.CreateOptimizationRequest())
         spec = checked(read_optimization, message, self._settings)
-        inputs, holdings = await self._loader.market(spec.portfolio_id, spec.model, spec.instrument_ids)
-        check_universe(inputs.assets, spec)
+        prepared = await prepare(self._loader, spec)
         answer: OptimizationAnswer = await self._pool.run(
-            run_optimization, inputs, spec, timeout=spec.time_limit_seconds + _GRACE_SECONDS
+            run_optimization, prepared.inputs, prepared.spec, timeout=spec.time_limit_seconds + _GRACE_SECONDS
         )
         status = request_status(answer.solution)
-        response = write_optimization(answer, inputs, holdings, spec)
+        response = write_optimization(answer, prepared)
         event = (
             portfolio_optimized(request, response)
             if status == "completed"

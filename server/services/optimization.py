@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from google.rpc import status_pb2
-from portfolio_optimization.v1 import factors_pb2, frontier_pb2, rebalancing_pb2
+from portfolio_optimization.v1 import factors_pb2, frontier_pb2, optimization_calls_pb2, rebalancing_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from portfolio_optimization.v1.portfolio_optimization_service_pb2_grpc import PortfolioOptimizationServiceServicer
 
@@ -47,8 +48,8 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         return from_stored(await self._optimizations.find(request.optimization_id))
 
     async def ListOptimizations(
-        self, request: pb.ListOptimizationsRequest, context: Context
-    ) -> pb.ListOptimizationsResponse:
+        self, request: optimization_calls_pb2.ListOptimizationsRequest, context: Context
+    ) -> optimization_calls_pb2.ListOptimizationsResponse:
         """Optimizations, newest first."""
         faults = Faults()
         faults.identifier("portfolio_id", request.portfolio_id, required=False)
@@ -58,14 +59,16 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         limit, before = page_size(request.page_size), read_cursor(request.page_token)
         rows = await self._optimizations.page(request.portfolio_id, request.status, limit + 1, before)
         more = write_cursor(rows[limit - 1].created_at, rows[limit - 1].optimization_id) if len(rows) > limit else ""
-        return pb.ListOptimizationsResponse(optimizations=map(from_summary, rows[:limit]), next_page_token=more)
+        return optimization_calls_pb2.ListOptimizationsResponse(
+            optimizations=map(from_summary, rows[:limit]), next_page_token=more
+        )
 
     async def GetLatestOptimization(
-        self, request: pb.GetLatestOptimizationRequest, context: Context
-    ) -> pb.GetLatestOptimizationResponse:
+        self, request: optimization_calls_pb2.GetLatestOptimizationRequest, context: Context
+    ) -> optimization_calls_pb2.GetLatestOptimizationResponse:
         """The optimization of a portfolio that was completed last."""
         response = from_stored(await self._optimizations.latest(request.portfolio_id))
-        return pb.GetLatestOptimizationResponse(
+        return optimization_calls_pb2.GetLatestOptimizationResponse(
             optimization=response,
             optimal_weights=dict(response.target_allocation),
             expected_return=response.metrics.expected_return,
@@ -75,11 +78,11 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         )
 
     async def WatchOptimization(
-        self, request: pb.WatchOptimizationRequest, context: Context
-    ) -> AsyncIterator[pb.WatchOptimizationResponse]:
+        self, request: optimization_calls_pb2.WatchOptimizationRequest, context: Context
+    ) -> AsyncIterator[optimization_calls_pb2.WatchOptimizationResponse]:
         """Every status until the last, which comes with the answer."""
         async for stored in self._optimizations.watch(request.optimization_id):
-            message = pb.WatchOptimizationResponse(
+            message = optimization_calls_pb2.WatchOptimizationResponse(
                 optimization_id=stored.request.id,
                 status=stored.request.status,
                 changed_at=timestamp(stored.request.updated_at),
@@ -89,20 +92,22 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
             yield message
 
     async def CancelOptimization(
-        self, request: pb.CancelOptimizationRequest, context: Context
-    ) -> pb.CancelOptimizationResponse:
+        self, request: optimization_calls_pb2.CancelOptimizationRequest, context: Context
+    ) -> optimization_calls_pb2.CancelOptimizationResponse:
         """Stop an optimization; one that has ended stays as it is."""
         status = await self._optimizations.cancel(request.optimization_id)
-        return pb.CancelOptimizationResponse(optimization_id=request.optimization_id, status=status)
+        return optimization_calls_pb2.CancelOptimizationResponse(optimization_id=request.optimization_id, status=status)
 
-    async def Optimize(self, request: pb.OptimizeRequest, context: Context) -> pb.OptimizeResponse:
+    async def Optimize(
+        self, request: optimization_calls_pb2.OptimizeRequest, context: Context
+    ) -> optimization_calls_pb2.OptimizeResponse:
         """Create an optimization and wait for its end."""
         seconds = time_left(context, self._optimizations.longest_seconds)
         stored = await self._optimizations.optimize(request.optimization, seconds)
         if stored is None:
-            return pb.OptimizeResponse(optimization=pb.GetOptimizationResponse(status="validated"))
+            return optimization_calls_pb2.OptimizeResponse(optimization=pb.GetOptimizationResponse(status="validated"))
         response = from_stored(stored)
-        return pb.OptimizeResponse(
+        return optimization_calls_pb2.OptimizeResponse(
             optimization=response,
             optimal_weights=dict(response.target_allocation),
             expected_return=response.metrics.expected_return,
@@ -112,12 +117,12 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         )
 
     async def BatchCreateOptimizations(
-        self, request: pb.BatchCreateOptimizationsRequest, context: Context
-    ) -> pb.BatchCreateOptimizationsResponse:
+        self, request: optimization_calls_pb2.BatchCreateOptimizationsRequest, context: Context
+    ) -> optimization_calls_pb2.BatchCreateOptimizationsResponse:
         """Accept many; each has an answer or an error of its own, in the order of the request."""
         self._optimizations.check_batch(len(request.optimizations))
         results = [await self._one_of_batch(item) for item in request.optimizations]
-        return pb.BatchCreateOptimizationsResponse(results=results)
+        return optimization_calls_pb2.BatchCreateOptimizationsResponse(results=results)
 
     async def GenerateEfficientFrontier(
         self, request: frontier_pb2.EfficientFrontierRequest, context: Context
@@ -128,14 +133,11 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
     async def StreamEfficientFrontier(
         self, request: frontier_pb2.StreamEfficientFrontierRequest, context: Context
     ) -> AsyncIterator[frontier_pb2.StreamEfficientFrontierResponse]:
-        """The points one by one, then the rest of the answer."""
+        """The points as they are found, then the rest of the answer."""
         seconds = time_left(context, self._frontiers.longest_seconds)
-        summary = await self._frontiers.generate(request.frontier, seconds)
-        points = list(summary.efficient_frontier)
-        del summary.efficient_frontier[:]
-        for position, point in enumerate(points):
-            yield frontier_pb2.StreamEfficientFrontierResponse(point=point, position=position)
-        yield frontier_pb2.StreamEfficientFrontierResponse(summary=summary, position=len(points))
+        async with aclosing(self._frontiers.stream(request.frontier, seconds)) as parts:
+            async for part in parts:
+                yield part
 
     async def GenerateRebalancePlan(
         self, request: rebalancing_pb2.RebalancePlanRequest, context: Context
@@ -149,13 +151,15 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         """Exposures to factors, and what they contributed."""
         return await self._factors.analyze(request, time_left(context, self._factors.longest_seconds))
 
-    async def _one_of_batch(self, item: pb.CreateOptimizationRequest) -> pb.BatchCreateOptimizationsResult:
+    async def _one_of_batch(
+        self, item: pb.CreateOptimizationRequest
+    ) -> optimization_calls_pb2.BatchCreateOptimizationsResult:
         try:
             accepted = await self._optimizations.create(item)
         except (CallError, ProblemError, StorageError) as error:
             status: status_pb2.Status = to_status(error, item.request_id)
-            return pb.BatchCreateOptimizationsResult(error=status)
-        return pb.BatchCreateOptimizationsResult(optimization=_accepted(accepted))
+            return optimization_calls_pb2.BatchCreateOptimizationsResult(error=status)
+        return optimization_calls_pb2.BatchCreateOptimizationsResult(optimization=_accepted(accepted))
 
 
 def _accepted(accepted: Accepted) -> pb.CreateOptimizationResponse:

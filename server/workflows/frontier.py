@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_left
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 
 from portfolio_optimization.v1 import frontier_pb2 as pb
 
 from kernel.status import Status
-from server.compute.pool import SolverPool
-from server.compute.tasks import run_frontier
-from server.convert.answers import timestamp, to_json, write_frontier
+from server.compute.frontier import FrontierAnswer
+from server.compute.inputs import MarketInputs
+from server.compute.pool import Found, SolverPool
+from server.compute.tasks import run_frontier, stream_frontier
+from server.convert.answers import timestamp, to_json
 from server.convert.faults import checked
+from server.convert.frontiers import write_frontier, write_point
 from server.convert.optimization import read_frontier
 from server.loading import MarketLoader
+from server.preparing import prepare
 from server.settings import Settings
 from server.specs import FrontierSpec
-from server.universe import check_universe
 from storage.database import Database
 from storage.frontiers import FrontierRepository
 from storage.records import COMPLETED, FrontierRequest, FrontierResult
@@ -39,11 +46,41 @@ class FrontierWorkflow:
         Raises:
             InvalidRequest, NotServed, NotFound, NotReady, OutOfTime, Busy: See `server.errors`.
         """
-        spec = checked(read_frontier, message, self._settings)
-        asked = spec.optimization
-        inputs, _ = await self._loader.market(asked.portfolio_id, asked.model, asked.instrument_ids)
-        check_universe(inputs.assets, asked)
+        spec, inputs = await self._prepare(message)
         answer = await self._pool.run(run_frontier, inputs, spec, timeout=seconds)
+        return await self._finish(message, spec, inputs, answer)
+
+    async def stream(
+        self, message: pb.EfficientFrontierRequest, seconds: float
+    ) -> AsyncGenerator[pb.StreamEfficientFrontierResponse, None]:
+        """The same, with every point as soon as it is found, and the rest of the answer at last.
+
+        Raises:
+            InvalidRequest, NotServed, NotFound, NotReady, OutOfTime, Busy: See `server.errors`.
+        """
+        spec, inputs = await self._prepare(message)
+        risks: list[float] = []
+        async with aclosing(self._pool.stream(stream_frontier, inputs, spec, timeout=seconds)) as parts:
+            async for part in parts:
+                if isinstance(part, Found):
+                    point = write_point(part.value, inputs.names)
+                    position = bisect_left(risks, point.risk)
+                    risks.insert(position, point.risk)
+                    yield pb.StreamEfficientFrontierResponse(point=point, position=position)
+                else:
+                    summary = await self._finish(message, spec, inputs, part.value)
+                    del summary.efficient_frontier[:]
+                    yield pb.StreamEfficientFrontierResponse(summary=summary, position=len(risks))
+
+    async def _prepare(self, message: pb.EfficientFrontierRequest) -> tuple[FrontierSpec, MarketInputs]:
+        spec = checked(read_frontier, message, self._settings)
+        prepared = await prepare(self._loader, spec.optimization)
+        return replace(spec, optimization=prepared.spec), prepared.inputs
+
+    async def _finish(
+        self, message: pb.EfficientFrontierRequest, spec: FrontierSpec, inputs: MarketInputs, answer: FrontierAnswer
+    ) -> pb.EfficientFrontierResponse:
+        """Name the frontier and keep it."""
         response = write_frontier(answer, inputs, spec)
         response.frontier_id = str(uuid.uuid4())
         request = _request(message, spec, response)

@@ -17,10 +17,10 @@ from server.convert.faults import Faults, checked
 from server.convert.optimization import read_optimization
 from server.errors import Fault, InvalidRequest, OutOfTime
 from server.jobs.queue import JobQueue
-from server.loading import MarketLoader
+from server.loading import MarketLoader, Universe
+from server.preparing import accept
 from server.settings import Settings
 from server.specs import OptimizationSpec
-from server.universe import check_universe
 from storage.change_feed import ChangeFeed
 from storage.database import Database
 from storage.errors import Conflict, StorageError
@@ -81,18 +81,17 @@ class OptimizationWorkflow:
         """
         message = await self._with_preferences(message)
         spec = checked(read_optimization, message, self._settings)
-        assets, pack = await self._loader.universe(spec.portfolio_id, spec.model, spec.instrument_ids)
-        check_universe(assets, spec)
+        universe = await accept(self._loader, spec)
         if message.validate_only:
-            return Accepted(spec.portfolio_id, "validated", pack.id)
-        request = _new_request(message, spec, pack.id)
+            return Accepted(spec.portfolio_id, "validated", universe.pack.id)
+        request = _new_request(message, spec, universe)
         async with self._database.transaction() as connection:
             repository = OptimizationRepository(connection)
             stored, created = await repository.create(request)
             if created:
                 await repository.set_job(stored.id, await self._queue.enqueue(connection, stored.id))
             else:
-                _check_same(stored, request)
+                _check_same(stored, request, message)
             estimate = await repository.queue_estimate()
         rounds = estimate.open_requests / self._settings.workers
         wait = timedelta(seconds=max(1.0, rounds) * (estimate.mean_solve_seconds + _OVERHEAD_SECONDS))
@@ -213,11 +212,16 @@ class OptimizationWorkflow:
             raise InvalidRequest([Fault("optimizations", reason)])
 
 
-def _new_request(message: pb.CreateOptimizationRequest, spec: OptimizationSpec, pack_id: str) -> OptimizationRequest:
-    """The row of a request; its specification names the prices, so that working on it later changes nothing."""
+def _new_request(
+    message: pb.CreateOptimizationRequest, spec: OptimizationSpec, universe: Universe
+) -> OptimizationRequest:
+    """The row of a request; its specification names the data, so that working on it later changes nothing."""
     fixed = pb.CreateOptimizationRequest()
     fixed.CopyFrom(message)
-    fixed.pricing_pack_id = pack_id
+    fixed.pricing_pack_id = universe.pack.id
+    for model, part in ((fixed.expected_returns, spec.model.returns), (fixed.risk_model, spec.model.risk)):
+        if part.method == "factor_model":
+            model.factor_set_id = universe.factor_set_ids[part.factor_set_id]
     if not fixed.HasField("risk_free_rate"):
         fixed.risk_free_rate = spec.model.risk_free_rate
     return OptimizationRequest(
@@ -225,7 +229,7 @@ def _new_request(message: pb.CreateOptimizationRequest, spec: OptimizationSpec, 
         portfolio_id=spec.portfolio_id,
         specification=to_json(fixed),
         request_id=message.request_id or None,
-        pricing_pack_id=pack_id,
+        pricing_pack_id=universe.pack.id,
         optimization_type=spec.optimization_type,
         objective=spec.objective,
         risk_measure=spec.risk_measure,
@@ -234,16 +238,25 @@ def _new_request(message: pb.CreateOptimizationRequest, spec: OptimizationSpec, 
     )
 
 
-def _check_same(stored: OptimizationRequest, request: OptimizationRequest) -> None:
-    """The same request_id must come with the same content; newer prices alone make no difference."""
-    contents = [_content(r) for r in (stored, request)]
+def _check_same(
+    stored: OptimizationRequest, request: OptimizationRequest, message: pb.CreateOptimizationRequest
+) -> None:
+    """The same request_id must come with the same content; newer prices and factor returns alone make no difference."""
+    contents = [_content(r, message) for r in (stored, request)]
     if contents[0] != contents[1]:
         raise Conflict(f"request_id {stored.request_id} was used for a different optimization, {stored.id}")
 
 
-def _content(request: OptimizationRequest) -> Json:
-    """Compared as JSON values: -0 and 0 mean the same, and the database keeps no signed zero."""
-    return {name: value for name, value in request.specification.items() if name != "pricing_pack_id"}
+def _content(request: OptimizationRequest, message: pb.CreateOptimizationRequest) -> Json:
+    """Compared as JSON values: -0 and 0 mean the same, and the database keeps no signed zero.
+
+    Left out is what the service chose itself, because `message` does not name it.
+    """
+    content = {name: value for name, value in request.specification.items() if name != "pricing_pack_id"}
+    for name in ("expected_returns", "risk_model"):
+        if name in content and not getattr(message, name).factor_set_id:
+            content[name] = {key: value for key, value in content[name].items() if key != "factor_set_id"}
+    return content
 
 
 def _check_id(field: str, value: str) -> None:

@@ -21,6 +21,7 @@ from server.convert.plans import life_of_plan, write_plan
 from server.convert.rebalance import RebalanceSpec, read_rebalance
 from server.errors import NotReady
 from server.loading import Holdings, MarketLoader
+from server.preparing import with_stored
 from server.settings import Settings
 from server.specs import CASH, ModelSpec
 from server.universe import check_universe
@@ -59,19 +60,20 @@ class RebalanceWorkflow:
         if earlier is not None:
             return earlier
         target = await self._target(spec)
-        model = replace(spec.optimization.model, pricing_pack_id=spec.pricing_pack_id)
-        candidates = spec.optimization.instrument_ids if target is None else sorted(target)
+        optimization = await with_stored(self._loader.models, spec.optimization)
+        model = replace(optimization.model, pricing_pack_id=spec.pricing_pack_id)
+        candidates = optimization.instrument_ids if target is None else sorted(target)
         market, holdings = await self._loader.market(spec.portfolio_id, _model(model, spec), candidates)
         if spec.target_type == "optimal":
-            check_universe(market.assets, spec.optimization)
+            check_universe(market.assets, optimization, market.benchmark)
         if spec.target_type == "equal_weight":
             target = _equal_weights(holdings)
         inputs = RebalanceInputs(
             market=market,
             trading=_trading(spec, holdings, target or {}),
             tax=_tax(spec, holdings),
-            model=spec.optimization.model,
-            optimization=spec.optimization if spec.target_type == "optimal" else None,
+            model=optimization.model,
+            optimization=optimization if spec.target_type == "optimal" else None,
         )
         answer = await self._pool.run(run_rebalance, inputs, timeout=seconds)
         return await self._finish(message, write_plan(answer, inputs, spec, holdings), answer)

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from portfolio_optimization.v1 import estimation_pb2
+from portfolio_optimization.v1 import estimation_pb2, optimization_calls_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from running_service import PATIENCE_SECONDS, RunningService, await_that
 
@@ -108,7 +108,7 @@ def optimize(service: RunningService, request: pb.CreateOptimizationRequest) -> 
 
 def cancel(service: RunningService, optimization_id: str) -> str:
     """Cancels an optimization; returns its status then."""
-    request = pb.CancelOptimizationRequest(optimization_id=optimization_id)
+    request = optimization_calls_pb2.CancelOptimizationRequest(optimization_id=optimization_id)
     return service.optimization.CancelOptimization(request, timeout=PATIENCE_SECONDS).status
 
 

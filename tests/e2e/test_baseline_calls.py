@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
-from portfolio_optimization.v1 import common_pb2, factors_pb2, frontier_pb2, rebalancing_pb2
-from portfolio_optimization.v1 import optimization_pb2 as pb
+from portfolio_optimization.v1 import common_pb2, factors_pb2, frontier_pb2, optimization_calls_pb2, rebalancing_pb2
 from running_service import PATIENCE_SECONDS, RunningService
 from sample_calls import DEFENSIVE, GROWTH, check_completed_once, check_weights, ended, optimize, sharpe_request
 
@@ -124,17 +123,19 @@ def test_exposures_and_attribution_add_up(service: RunningService) -> None:
 def test_what_was_found_last_is_listed_first(service: RunningService) -> None:
     optimization_id = optimize(service, sharpe_request()).optimization_id
     latest = service.optimization.GetLatestOptimization(
-        pb.GetLatestOptimizationRequest(portfolio_id=GROWTH), timeout=PATIENCE_SECONDS
+        optimization_calls_pb2.GetLatestOptimizationRequest(portfolio_id=GROWTH), timeout=PATIENCE_SECONDS
     )
     assert latest.optimization.optimization_id == optimization_id
-    page = service.optimization.ListOptimizations(pb.ListOptimizationsRequest(page_size=1), timeout=PATIENCE_SECONDS)
+    page = service.optimization.ListOptimizations(
+        optimization_calls_pb2.ListOptimizationsRequest(page_size=1), timeout=PATIENCE_SECONDS
+    )
     assert page.optimizations[0].optimization_id == optimization_id
     assert page.next_page_token or page.optimizations[0].status == "completed"
 
 
 def test_watching_ends_with_the_answer(service: RunningService) -> None:
     accepted = service.optimization.CreateOptimization(sharpe_request(), timeout=PATIENCE_SECONDS)
-    request = pb.WatchOptimizationRequest(optimization_id=accepted.optimization_id)
+    request = optimization_calls_pb2.WatchOptimizationRequest(optimization_id=accepted.optimization_id)
     seen = list(service.optimization.WatchOptimization(request, timeout=PATIENCE_SECONDS))
     assert seen[-1].status == "completed"
     check_weights(seen[-1].optimization.target_allocation)

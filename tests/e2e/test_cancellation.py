@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from portfolio_optimization.v1 import common_pb2, frontier_pb2, rebalancing_pb2
-from portfolio_optimization.v1 import optimization_pb2 as pb
+from portfolio_optimization.v1 import common_pb2, frontier_pb2, optimization_calls_pb2, rebalancing_pb2
 from running_service import PATIENCE_SECONDS, RunningService, await_that
 from sample_calls import (
     GROWTH,
@@ -59,7 +58,9 @@ def test_cancelling_what_has_ended_changes_nothing(service: RunningService) -> N
 
 
 def _optimize(service: RunningService) -> None:
-    service.optimization.Optimize(pb.OptimizeRequest(optimization=slow_request(_FOR_EVER)), timeout=1.0)
+    service.optimization.Optimize(
+        optimization_calls_pb2.OptimizeRequest(optimization=slow_request(_FOR_EVER)), timeout=1.0
+    )
 
 
 def _frontier(service: RunningService) -> None:
@@ -76,7 +77,16 @@ def _plan(service: RunningService) -> None:
     service.optimization.GenerateRebalancePlan(request, timeout=1.0)
 
 
-@pytest.mark.parametrize("call", [_optimize, _frontier, _plan])
+def _stream(service: RunningService) -> None:
+    request = frontier_pb2.EfficientFrontierRequest(
+        portfolio_id=GROWTH, constraints=hard_constraints(), risk_model=hard_risk_model()
+    )
+    asked = frontier_pb2.StreamEfficientFrontierRequest(frontier=request)
+    for _ in service.optimization.StreamEfficientFrontier(asked, timeout=1.0):
+        pass
+
+
+@pytest.mark.parametrize("call", [_optimize, _frontier, _plan, _stream])
 def test_a_deadline_stops_the_solver(service: RunningService, call: Callable[[RunningService], None]) -> None:
     service.await_idle_solvers()
     before = service.solvers()
@@ -87,15 +97,30 @@ def test_a_deadline_stops_the_solver(service: RunningService, call: Callable[[Ru
     assert optimize(service, sharpe_request()).status == "completed"
 
 
+def test_a_stream_that_is_given_up_stops_the_solver(service: RunningService) -> None:
+    service.await_idle_solvers()
+    before = service.solvers()
+    request = frontier_pb2.EfficientFrontierRequest(
+        portfolio_id=GROWTH, constraints=hard_constraints(), risk_model=hard_risk_model()
+    )
+    stream = service.optimization.StreamEfficientFrontier(
+        frontier_pb2.StreamEfficientFrontierRequest(frontier=request), timeout=PATIENCE_SECONDS
+    )
+    service.await_busy_solver()
+    stream.cancel()
+    await_that(lambda: len(before & service.solvers()) == len(before) - 1, "the solver that worked on it is gone")
+    assert optimize(service, sharpe_request()).status == "completed"
+
+
 def test_a_deadline_too_short_for_anything_is_a_deadline_error(service: RunningService) -> None:
-    request = pb.OptimizeRequest(optimization=slow_request(2.0))
+    request = optimization_calls_pb2.OptimizeRequest(optimization=slow_request(2.0))
     with pytest.raises(grpc.RpcError) as refused:
         service.optimization.Optimize(request, timeout=0.05)
     assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_a_call_that_is_given_up_leaves_an_optimization_with_a_request_id(service: RunningService) -> None:
-    request = pb.OptimizeRequest(optimization=slow_request(2.0, request_id="asked for twice"))
+    request = optimization_calls_pb2.OptimizeRequest(optimization=slow_request(2.0, request_id="asked for twice"))
     with pytest.raises(grpc.RpcError):
         service.optimization.Optimize(request, timeout=0.5)
     answer = service.optimization.Optimize(request, timeout=PATIENCE_SECONDS)

@@ -16,9 +16,9 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
+from portfolio_optimization.v1 import optimization_calls_pb2, rebalancing_calls_pb2, rebalancing_service_pb2_grpc
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from portfolio_optimization.v1 import portfolio_optimization_service_pb2_grpc as stubs
-from portfolio_optimization.v1 import rebalancing_calls_pb2, rebalancing_service_pb2_grpc
 from running_service import PATIENCE_SECONDS, RunningService, await_that
 from sample_calls import GROWTH, cancel, create, optimize, sharpe_request, slow_request, violations
 
@@ -158,7 +158,7 @@ def test_calls_and_solves_beyond_the_limits_are_refused_and_may_be_repeated(
     running = create(service, slow_request(30.0))
     with grpc.insecure_channel(service.address) as channel:
         stub = stubs.PortfolioOptimizationServiceStub(channel)
-        watched = pb.WatchOptimizationRequest(optimization_id=running)
+        watched = optimization_calls_pb2.WatchOptimizationRequest(optimization_id=running)
         streams = [stub.WatchOptimization(watched, timeout=PATIENCE_SECONDS) for _ in range(2)]
         for stream in streams:
             assert next(stream).status in ("pending", "running")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&portfolio_optimization/v1/common.proto\x12\x19portfolio_optimization.v1\"Q\n\x0bWeightRange\x12\x14\n\x07minimum\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"\xc6\x01\n\x07Outcome\x12\x38\n\x06status\x18\x01 \x01(\x0e\x32(.portfolio_optimization.v1.OutcomeStatus\x12\x0f\n\x07message\x18\x02 \x01(\t\x12@\n\x07numbers\x18\x03 \x03(\x0b\x32/.portfolio_optimization.v1.Outcome.NumbersEntry\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa9\x02\n\x0b\x43\x65rtificate\x12\x1c\n\x0fobjective_value\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nbest_bound\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x64uality_gap\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\rmax_violation\x18\x04 \x01(\x01\x12\x1a\n\rdual_residual\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\niterations\x18\x06 \x01(\x03\x12\x15\n\rsolve_seconds\x18\x07 \x01(\x01\x12\x0e\n\x06solver\x18\x08 \x01(\t\x12\x16\n\x0esolver_version\x18\t \x01(\tB\x12\n\x10_objective_valueB\r\n\x0b_best_boundB\x0e\n\x0c_duality_gapB\x10\n\x0e_dual_residual\"\xd3\x01\n\x10\x43onstraintReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x39\n\x05sense\x18\x03 \x01(\x0e\x32*.portfolio_optimization.v1.ConstraintSense\x12\r\n\x05limit\x18\x04 \x01(\x01\x12\r\n\x05value\x18\x05 \x01(\x01\x12\r\n\x05slack\x18\x06 \x01(\x01\x12\x0f\n\x07\x62inding\x18\x07 \x01(\x08\x12\x19\n\x0cshadow_price\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_shadow_price\"\x89\x01\n\x18InfeasibilityExplanation\x12\x1f\n\x17\x63onflicting_constraints\x18\x01 \x03(\t\x12:\n\x0brelaxations\x18\x02 \x03(\x0b\x32%.portfolio_optimization.v1.Relaxation\x12\x10\n\x08sentence\x18\x03 \x01(\t\"^\n\nRelaxation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x01\x12\x15\n\rrelaxed_limit\x18\x04 \x01(\x01\x12\x0e\n\x06\x63hange\x18\x05 \x01(\x01*{\n\x12TurnoverDefinition\x12#\n\x1fTURNOVER_DEFINITION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bTURNOVER_DEFINITION_ONE_WAY\x10\x01\x12\x1f\n\x1bTURNOVER_DEFINITION_TWO_WAY\x10\x02*\xd0\x02\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16OUTCOME_STATUS_OPTIMAL\x10\x01\x12\'\n#OUTCOME_STATUS_OPTIMAL_TO_TOLERANCE\x10\x02\x12\x1d\n\x19OUTCOME_STATUS_INFEASIBLE\x10\x03\x12\x1c\n\x18OUTCOME_STATUS_UNBOUNDED\x10\x04\x12\x1c\n\x18OUTCOME_STATUS_ILL_POSED\x10\x05\x12 \n\x1cOUTCOME_STATUS_LIMIT_REACHED\x10\x06\x12$\n OUTCOME_STATUS_NUMERICAL_FAILURE\x10\x07\x12\x1c\n\x18OUTCOME_STATUS_CANCELLED\x10\x08\x12\x19\n\x15OUTCOME_STATUS_FAILED\x10\t*\x8c\x01\n\x0f\x43onstraintSense\x12 \n\x1c\x43ONSTRAINT_SENSE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONSTRAINT_SENSE_AT_MOST\x10\x01\x12\x1d\n\x19\x43ONSTRAINT_SENSE_AT_LEAST\x10\x02\x12\x1a\n\x16\x43ONSTRAINT_SENSE_EQUAL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&portfolio_optimization/v1/common.proto\x12\x19portfolio_optimization.v1\"Q\n\x0bWeightRange\x12\x14\n\x07minimum\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"\xc6\x01\n\x07Outcome\x12\x38\n\x06status\x18\x01 \x01(\x0e\x32(.portfolio_optimization.v1.OutcomeStatus\x12\x0f\n\x07message\x18\x02 \x01(\t\x12@\n\x07numbers\x18\x03 \x03(\x0b\x32/.portfolio_optimization.v1.Outcome.NumbersEntry\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa9\x02\n\x0b\x43\x65rtificate\x12\x1c\n\x0fobjective_value\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nbest_bound\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x64uality_gap\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\rmax_violation\x18\x04 \x01(\x01\x12\x1a\n\rdual_residual\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\niterations\x18\x06 \x01(\x03\x12\x15\n\rsolve_seconds\x18\x07 \x01(\x01\x12\x0e\n\x06solver\x18\x08 \x01(\t\x12\x16\n\x0esolver_version\x18\t \x01(\tB\x12\n\x10_objective_valueB\r\n\x0b_best_boundB\x0e\n\x0c_duality_gapB\x10\n\x0e_dual_residual\"\xe5\x01\n\x10\x43onstraintReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x39\n\x05sense\x18\x03 \x01(\x0e\x32*.portfolio_optimization.v1.ConstraintSense\x12\r\n\x05limit\x18\x04 \x01(\x01\x12\r\n\x05value\x18\x05 \x01(\x01\x12\r\n\x05slack\x18\x06 \x01(\x01\x12\x0f\n\x07\x62inding\x18\x07 \x01(\x08\x12\x19\n\x0cshadow_price\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08sentence\x18\t \x01(\tB\x0f\n\r_shadow_price\"\xde\x01\n\x18InfeasibilityExplanation\x12\x1f\n\x17\x63onflicting_constraints\x18\x01 \x03(\t\x12:\n\x0brelaxations\x18\x02 \x03(\x0b\x32%.portfolio_optimization.v1.Relaxation\x12\x10\n\x08sentence\x18\x03 \x01(\t\x12?\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32).portfolio_optimization.v1.RelaxationPlan\x12\x12\n\nminimality\x18\x05 \x01(\t\"\x99\x01\n\x0eRelaxationPlan\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12:\n\x0brelaxations\x18\x02 \x03(\x0b\x32%.portfolio_optimization.v1.Relaxation\x12\x14\n\x0ctotal_points\x18\x03 \x01(\x01\x12\x10\n\x08verified\x18\x04 \x01(\x08\x12\x15\n\rproven_fewest\x18\x05 \x01(\x08\"^\n\nRelaxation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x01\x12\x15\n\rrelaxed_limit\x18\x04 \x01(\x01\x12\x0e\n\x06\x63hange\x18\x05 \x01(\x01*{\n\x12TurnoverDefinition\x12#\n\x1fTURNOVER_DEFINITION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bTURNOVER_DEFINITION_ONE_WAY\x10\x01\x12\x1f\n\x1bTURNOVER_DEFINITION_TWO_WAY\x10\x02*\xd0\x02\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16OUTCOME_STATUS_OPTIMAL\x10\x01\x12\'\n#OUTCOME_STATUS_OPTIMAL_TO_TOLERANCE\x10\x02\x12\x1d\n\x19OUTCOME_STATUS_INFEASIBLE\x10\x03\x12\x1c\n\x18OUTCOME_STATUS_UNBOUNDED\x10\x04\x12\x1c\n\x18OUTCOME_STATUS_ILL_POSED\x10\x05\x12 \n\x1cOUTCOME_STATUS_LIMIT_REACHED\x10\x06\x12$\n OUTCOME_STATUS_NUMERICAL_FAILURE\x10\x07\x12\x1c\n\x18OUTCOME_STATUS_CANCELLED\x10\x08\x12\x19\n\x15OUTCOME_STATUS_FAILED\x10\t*\x8c\x01\n\x0f\x43onstraintSense\x12 \n\x1c\x43ONSTRAINT_SENSE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONSTRAINT_SENSE_AT_MOST\x10\x01\x12\x1d\n\x19\x43ONSTRAINT_SENSE_AT_LEAST\x10\x02\x12\x1a\n\x16\x43ONSTRAINT_SENSE_EQUAL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +33,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OUTCOME_NUMBERSENTRY']._loaded_options = None
   _globals['_OUTCOME_NUMBERSENTRY']._serialized_options = b'8\001'
-  _globals['_TURNOVERDEFINITION']._serialized_start=1103
-  _globals['_TURNOVERDEFINITION']._serialized_end=1226
-  _globals['_OUTCOMESTATUS']._serialized_start=1229
-  _globals['_OUTCOMESTATUS']._serialized_end=1565
-  _globals['_CONSTRAINTSENSE']._serialized_start=1568
-  _globals['_CONSTRAINTSENSE']._serialized_end=1708
+  _globals['_TURNOVERDEFINITION']._serialized_start=1362
+  _globals['_TURNOVERDEFINITION']._serialized_end=1485
+  _globals['_OUTCOMESTATUS']._serialized_start=1488
+  _globals['_OUTCOMESTATUS']._serialized_end=1824
+  _globals['_CONSTRAINTSENSE']._serialized_start=1827
+  _globals['_CONSTRAINTSENSE']._serialized_end=1967
   _globals['_WEIGHTRANGE']._serialized_start=69
   _globals['_WEIGHTRANGE']._serialized_end=150
   _globals['_OUTCOME']._serialized_start=153
@@ -48,9 +48,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CERTIFICATE']._serialized_start=354
   _globals['_CERTIFICATE']._serialized_end=651
   _globals['_CONSTRAINTREPORT']._serialized_start=654
-  _globals['_CONSTRAINTREPORT']._serialized_end=865
-  _globals['_INFEASIBILITYEXPLANATION']._serialized_start=868
-  _globals['_INFEASIBILITYEXPLANATION']._serialized_end=1005
-  _globals['_RELAXATION']._serialized_start=1007
-  _globals['_RELAXATION']._serialized_end=1101
+  _globals['_CONSTRAINTREPORT']._serialized_end=883
+  _globals['_INFEASIBILITYEXPLANATION']._serialized_start=886
+  _globals['_INFEASIBILITYEXPLANATION']._serialized_end=1108
+  _globals['_RELAXATIONPLAN']._serialized_start=1111
+  _globals['_RELAXATIONPLAN']._serialized_end=1264
+  _globals['_RELAXATION']._serialized_start=1266
+  _globals['_RELAXATION']._serialized_end=1360
 # @@protoc_insertion_point(module_scope)

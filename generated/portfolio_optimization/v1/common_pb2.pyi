@@ -308,10 +308,14 @@ class ConstraintReport(_message.Message):
     SLACK_FIELD_NUMBER: _builtins.int
     BINDING_FIELD_NUMBER: _builtins.int
     SHADOW_PRICE_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name in the caller's words, e.g. `max_weights[AAPL]` or `sector_limits[Energy].maximum`."""
     unit: _builtins.str
-    """Unit of limit, value and slack: "weight", "turnover", "volatility_annual", "return_annual" or "money"."""
+    """Unit of limit, value and slack: "weight", "turnover", "volatility" (annual), "variance" (annual), "deviation"
+    (annual), "loss" (of one period), "drawdown", "return" (annual), "leverage", "exposure", "positions", "score",
+    "share" or "money"; fractions where not a number of things.
+    """
     sense: Global___ConstraintSense.ValueType
     """Which side of the limit is allowed."""
     limit: _builtins.float
@@ -324,6 +328,10 @@ class ConstraintReport(_message.Message):
     """True when nothing is left of the limit (slack 0 within 1e-8); what it costs is the shadow price."""
     shadow_price: _builtins.float
     """Improvement of the objective per unit by which the limit is loosened, 0 or more; absent when the method gives none."""
+    sentence: _builtins.str
+    """The shadow price in words and in the units of everyday, e.g. "one more point of max_sector_exposure[Energy] is
+    worth 0.8 bp of volatility"; empty where there is nothing to gain.
+    """
     def __init__(
         self,
         *,
@@ -335,10 +343,11 @@ class ConstraintReport(_message.Message):
         slack: _builtins.float = ...,
         binding: _builtins.bool = ...,
         shadow_price: _builtins.float | None = ...,
+        sentence: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_shadow_price", b"_shadow_price", "shadow_price", b"shadow_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shadow_price", b"_shadow_price", "binding", b"binding", "limit", b"limit", "name", b"name", "sense", b"sense", "shadow_price", b"shadow_price", "slack", b"slack", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shadow_price", b"_shadow_price", "binding", b"binding", "limit", b"limit", "name", b"name", "sense", b"sense", "sentence", b"sentence", "shadow_price", b"shadow_price", "slack", b"slack", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__shadow_price: _TypeAlias = _typing.Literal["shadow_price"]  # noqa: Y015
     _WhichOneofArgType__shadow_price: _TypeAlias = _typing.Literal["_shadow_price", b"_shadow_price"]  # noqa: Y015
@@ -355,8 +364,14 @@ class InfeasibilityExplanation(_message.Message):
     CONFLICTING_CONSTRAINTS_FIELD_NUMBER: _builtins.int
     RELAXATIONS_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    MINIMALITY_FIELD_NUMBER: _builtins.int
     sentence: _builtins.str
     """The explanation in one sentence for a person."""
+    minimality: _builtins.str
+    """What is proven of the size of conflicting_constraints: smallest (no conflict has fewer), irreducible (without any
+    one of them the others hold together) or unproven (a search was stopped, and some of them may not be needed).
+    """
     @_builtins.property
     def conflicting_constraints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of a smallest set of constraints that contradict each other; leaving out any one of them resolves it."""
@@ -365,20 +380,68 @@ class InfeasibilityExplanation(_message.Message):
     def relaxations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Relaxation]:
         """The least changes of limits that would make the problem feasible; empty when no change of a limit can."""
 
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___RelaxationPlan]:
+        """Different ways out, each enough by itself; `relaxations` is the first of them."""
+
     def __init__(
         self,
         *,
         conflicting_constraints: _abc.Iterable[_builtins.str] | None = ...,
         relaxations: _abc.Iterable[Global___Relaxation] | None = ...,
         sentence: _builtins.str = ...,
+        alternatives: _abc.Iterable[Global___RelaxationPlan] | None = ...,
+        minimality: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicting_constraints", b"conflicting_constraints", "relaxations", b"relaxations", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "conflicting_constraints", b"conflicting_constraints", "minimality", b"minimality", "relaxations", b"relaxations", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InfeasibilityExplanation: _TypeAlias = InfeasibilityExplanation  # noqa: Y015
+
+@_typing.final
+class RelaxationPlan(_message.Message):
+    """Changes of limits that together make the problem feasible."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    RELAXATIONS_FIELD_NUMBER: _builtins.int
+    TOTAL_POINTS_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    PROVEN_FEWEST_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What it is best at: least_total (the sum of all changes), fewest_limits (the number of limits changed),
+    other_limits (the sum, while the limits that least_total changes stay) or even (the largest change).
+    """
+    total_points: _builtins.float
+    """Sum of the changes in percentage points (1 = one point of weight, turnover, volatility ...), above 0."""
+    verified: _builtins.bool
+    """Whether the problem with these limits was solved and is feasible."""
+    proven_fewest: _builtins.bool
+    """Whether it is proven that no plan changes fewer limits."""
+    @_builtins.property
+    def relaxations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Relaxation]:
+        """The changes."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        relaxations: _abc.Iterable[Global___Relaxation] | None = ...,
+        total_points: _builtins.float = ...,
+        verified: _builtins.bool = ...,
+        proven_fewest: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "proven_fewest", b"proven_fewest", "relaxations", b"relaxations", "total_points", b"total_points", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelaxationPlan: _TypeAlias = RelaxationPlan  # noqa: Y015
 
 @_typing.final
 class Relaxation(_message.Message):

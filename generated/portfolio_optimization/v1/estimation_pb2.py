@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*portfolio_optimization/v1/estimation.proto\x12\x19portfolio_optimization.v1\"\x8b\x03\n\x14\x45xpectedReturnsModel\x12@\n\x06method\x18\x01 \x01(\x0e\x32\x30.portfolio_optimization.v1.ExpectedReturnsMethod\x12K\n\x06values\x18\x02 \x03(\x0b\x32;.portfolio_optimization.v1.ExpectedReturnsModel.ValuesEntry\x12\x1a\n\rrisk_aversion\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12T\n\x0bmarket_caps\x18\x04 \x03(\x0b\x32?.portfolio_optimization.v1.ExpectedReturnsModel.MarketCapsEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0fMarketCapsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x10\n\x0e_risk_aversion\"\xc2\x01\n\tRiskModel\x12:\n\x06method\x18\x01 \x01(\x0e\x32*.portfolio_optimization.v1.RiskModelMethod\x12?\n\ncovariance\x18\x02 \x01(\x0b\x32+.portfolio_optimization.v1.CovarianceMatrix\x12 \n\x13max_repair_distance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x16\n\x14_max_repair_distance\":\n\x10\x43ovarianceMatrix\x12\x16\n\x0einstrument_ids\x18\x01 \x03(\t\x12\x0e\n\x06values\x18\x02 \x03(\x01\"\x8b\x02\n\x0e\x42lackLitterman\x12.\n\x05views\x18\x01 \x03(\x0b\x32\x1f.portfolio_optimization.v1.View\x12\x10\n\x03tau\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rrisk_aversion\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12N\n\x0bmarket_caps\x18\x04 \x03(\x0b\x32\x39.portfolio_optimization.v1.BlackLitterman.MarketCapsEntry\x1a\x31\n\x0fMarketCapsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x06\n\x04_tauB\x10\n\x0e_risk_aversion\"\xd5\x01\n\x04View\x12\x0c\n\x04name\x18\x01 \x01(\t\x12=\n\x07weights\x18\x02 \x03(\x0b\x32,.portfolio_optimization.v1.View.WeightsEntry\x12\x17\n\x0f\x65xpected_return\x18\x03 \x01(\x01\x12\x14\n\nconfidence\x18\x04 \x01(\x01H\x00\x12\x12\n\x08variance\x18\x05 \x01(\x01H\x00\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\r\n\x0buncertainty\"\xac\x04\n\x14\x42lackLittermanResult\x12X\n\rprior_returns\x18\x01 \x03(\x0b\x32\x41.portfolio_optimization.v1.BlackLittermanResult.PriorReturnsEntry\x12`\n\x11posterior_returns\x18\x02 \x03(\x0b\x32\x45.portfolio_optimization.v1.BlackLittermanResult.PosteriorReturnsEntry\x12Z\n\x0emarket_weights\x18\x03 \x03(\x0b\x32\x42.portfolio_optimization.v1.BlackLittermanResult.MarketWeightsEntry\x12\x15\n\rrisk_aversion\x18\x04 \x01(\x01\x12\x0b\n\x03tau\x18\x05 \x01(\x01\x12\x34\n\x05views\x18\x06 \x03(\x0b\x32%.portfolio_optimization.v1.ViewReport\x1a\x33\n\x11PriorReturnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x37\n\x15PosteriorReturnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x34\n\x12MarketWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"u\n\nViewReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x65xpected_return\x18\x02 \x01(\x01\x12\x14\n\x0cprior_return\x18\x03 \x01(\x01\x12\x18\n\x10posterior_return\x18\x04 \x01(\x01\x12\x10\n\x08variance\x18\x05 \x01(\x01\"\x8d\x04\n\nProvenance\x12\x17\n\x0fpricing_pack_id\x18\x01 \x01(\t\x12\r\n\x05\x61s_of\x18\x02 \x01(\t\x12\x12\n\nfirst_date\x18\x03 \x01(\t\x12\x14\n\x0cobservations\x18\x04 \x01(\r\x12P\n\x16\x65xpected_return_method\x18\x05 \x01(\x0e\x32\x30.portfolio_optimization.v1.ExpectedReturnsMethod\x12\x45\n\x11risk_model_method\x18\x06 \x01(\x0e\x32*.portfolio_optimization.v1.RiskModelMethod\x12 \n\x13shrinkage_intensity\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\"\n\x1a\x63ovariance_repair_distance\x18\x08 \x01(\x01\x12\x16\n\x0erisk_free_rate\x18\t \x01(\x01\x12\x18\n\x10periods_per_year\x18\n \x01(\x01\x12\x0c\n\x04seed\x18\x0b \x01(\x04\x12\x45\n\x08versions\x18\x0c \x03(\x0b\x32\x33.portfolio_optimization.v1.Provenance.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x16\n\x14_shrinkage_intensity\"\x93\x01\n\x0b\x44\x61taFinding\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61te\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12@\n\x08severity\x18\x05 \x01(\x0e\x32..portfolio_optimization.v1.DataFindingSeverity*\xe9\x01\n\x15\x45xpectedReturnsMethod\x12\'\n#EXPECTED_RETURNS_METHOD_UNSPECIFIED\x10\x00\x12+\n\'EXPECTED_RETURNS_METHOD_HISTORICAL_MEAN\x10\x01\x12$\n EXPECTED_RETURNS_METHOD_PROVIDED\x10\x02\x12\'\n#EXPECTED_RETURNS_METHOD_EQUILIBRIUM\x10\x03\x12+\n\'EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN\x10\x04*\x95\x01\n\x0fRiskModelMethod\x12!\n\x1dRISK_MODEL_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n\x18RISK_MODEL_METHOD_SAMPLE\x10\x01\x12!\n\x1dRISK_MODEL_METHOD_LEDOIT_WOLF\x10\x02\x12\x1e\n\x1aRISK_MODEL_METHOD_PROVIDED\x10\x03*\x80\x01\n\x13\x44\x61taFindingSeverity\x12%\n!DATA_FINDING_SEVERITY_UNSPECIFIED\x10\x00\x12!\n\x1d\x44\x41TA_FINDING_SEVERITY_WARNING\x10\x01\x12\x1f\n\x1b\x44\x41TA_FINDING_SEVERITY_ERROR\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*portfolio_optimization/v1/estimation.proto\x12\x19portfolio_optimization.v1\"\xc3\x05\n\x14\x45xpectedReturnsModel\x12@\n\x06method\x18\x01 \x01(\x0e\x32\x30.portfolio_optimization.v1.ExpectedReturnsMethod\x12K\n\x06values\x18\x02 \x03(\x0b\x32;.portfolio_optimization.v1.ExpectedReturnsModel.ValuesEntry\x12\x1a\n\rrisk_aversion\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12T\n\x0bmarket_caps\x18\x04 \x03(\x0b\x32?.portfolio_optimization.v1.ExpectedReturnsModel.MarketCapsEntry\x12\x1b\n\x0ehalf_life_days\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rfactor_set_id\x18\x06 \x01(\t\x12\x1b\n\x13market_benchmark_id\x18\x07 \x01(\t\x12\x1b\n\x0emarket_premium\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12X\n\rfactor_premia\x18\t \x03(\x0b\x32\x41.portfolio_optimization.v1.ExpectedReturnsModel.FactorPremiaEntry\x12\x13\n\x0b\x66orecast_id\x18\n \x01(\t\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0fMarketCapsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x33\n\x11\x46\x61\x63torPremiaEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x10\n\x0e_risk_aversionB\x11\n\x0f_half_life_daysB\x11\n\x0f_market_premium\"\xd4\x02\n\tRiskModel\x12:\n\x06method\x18\x01 \x01(\x0e\x32*.portfolio_optimization.v1.RiskModelMethod\x12?\n\ncovariance\x18\x02 \x01(\x0b\x32+.portfolio_optimization.v1.CovarianceMatrix\x12 \n\x13max_repair_distance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0ehalf_life_days\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rfactor_set_id\x18\x05 \x01(\t\x12\x1d\n\x10gerber_threshold\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\rcovariance_id\x18\x07 \x01(\tB\x16\n\x14_max_repair_distanceB\x11\n\x0f_half_life_daysB\x13\n\x11_gerber_threshold\":\n\x10\x43ovarianceMatrix\x12\x16\n\x0einstrument_ids\x18\x01 \x03(\t\x12\x0e\n\x06values\x18\x02 \x03(\x01\"\x8b\x02\n\x0e\x42lackLitterman\x12.\n\x05views\x18\x01 \x03(\x0b\x32\x1f.portfolio_optimization.v1.View\x12\x10\n\x03tau\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rrisk_aversion\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12N\n\x0bmarket_caps\x18\x04 \x03(\x0b\x32\x39.portfolio_optimization.v1.BlackLitterman.MarketCapsEntry\x1a\x31\n\x0fMarketCapsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x06\n\x04_tauB\x10\n\x0e_risk_aversion\"\xd5\x01\n\x04View\x12\x0c\n\x04name\x18\x01 \x01(\t\x12=\n\x07weights\x18\x02 \x03(\x0b\x32,.portfolio_optimization.v1.View.WeightsEntry\x12\x17\n\x0f\x65xpected_return\x18\x03 \x01(\x01\x12\x14\n\nconfidence\x18\x04 \x01(\x01H\x00\x12\x12\n\x08variance\x18\x05 \x01(\x01H\x00\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\r\n\x0buncertainty\"\xac\x04\n\x14\x42lackLittermanResult\x12X\n\rprior_returns\x18\x01 \x03(\x0b\x32\x41.portfolio_optimization.v1.BlackLittermanResult.PriorReturnsEntry\x12`\n\x11posterior_returns\x18\x02 \x03(\x0b\x32\x45.portfolio_optimization.v1.BlackLittermanResult.PosteriorReturnsEntry\x12Z\n\x0emarket_weights\x18\x03 \x03(\x0b\x32\x42.portfolio_optimization.v1.BlackLittermanResult.MarketWeightsEntry\x12\x15\n\rrisk_aversion\x18\x04 \x01(\x01\x12\x0b\n\x03tau\x18\x05 \x01(\x01\x12\x34\n\x05views\x18\x06 \x03(\x0b\x32%.portfolio_optimization.v1.ViewReport\x1a\x33\n\x11PriorReturnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x37\n\x15PosteriorReturnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x34\n\x12MarketWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"u\n\nViewReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x65xpected_return\x18\x02 \x01(\x01\x12\x14\n\x0cprior_return\x18\x03 \x01(\x01\x12\x18\n\x10posterior_return\x18\x04 \x01(\x01\x12\x10\n\x08variance\x18\x05 \x01(\x01\"\xc9\x05\n\nProvenance\x12\x17\n\x0fpricing_pack_id\x18\x01 \x01(\t\x12\r\n\x05\x61s_of\x18\x02 \x01(\t\x12\x12\n\nfirst_date\x18\x03 \x01(\t\x12\x14\n\x0cobservations\x18\x04 \x01(\r\x12P\n\x16\x65xpected_return_method\x18\x05 \x01(\x0e\x32\x30.portfolio_optimization.v1.ExpectedReturnsMethod\x12\x45\n\x11risk_model_method\x18\x06 \x01(\x0e\x32*.portfolio_optimization.v1.RiskModelMethod\x12 \n\x13shrinkage_intensity\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\"\n\x1a\x63ovariance_repair_distance\x18\x08 \x01(\x01\x12\x16\n\x0erisk_free_rate\x18\t \x01(\x01\x12\x18\n\x10periods_per_year\x18\n \x01(\x01\x12\x0c\n\x04seed\x18\x0b \x01(\x04\x12\x45\n\x08versions\x18\x0c \x03(\x0b\x32\x33.portfolio_optimization.v1.Provenance.VersionsEntry\x12\x14\n\x0cscenarios_id\x18\r \x01(\t\x12\x13\n\x0b\x66orecast_id\x18\x0e \x01(\t\x12\x15\n\rcovariance_id\x18\x0f \x01(\t\x12\x1b\n\x13\x66\x61\x63tor_exposures_id\x18\x10 \x01(\t\x12\x15\n\rfactor_set_id\x18\x11 \x01(\t\x12&\n\x19\x65xpected_return_shrinkage\x18\x12 \x01(\x01H\x01\x88\x01\x01\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x16\n\x14_shrinkage_intensityB\x1c\n\x1a_expected_return_shrinkage\"\x93\x01\n\x0b\x44\x61taFinding\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61te\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12@\n\x08severity\x18\x05 \x01(\x0e\x32..portfolio_optimization.v1.DataFindingSeverity*\xb9\x03\n\x15\x45xpectedReturnsMethod\x12\'\n#EXPECTED_RETURNS_METHOD_UNSPECIFIED\x10\x00\x12+\n\'EXPECTED_RETURNS_METHOD_HISTORICAL_MEAN\x10\x01\x12$\n EXPECTED_RETURNS_METHOD_PROVIDED\x10\x02\x12\'\n#EXPECTED_RETURNS_METHOD_EQUILIBRIUM\x10\x03\x12+\n\'EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN\x10\x04\x12\x32\n.EXPECTED_RETURNS_METHOD_EXPONENTIALLY_WEIGHTED\x10\x05\x12 \n\x1c\x45XPECTED_RETURNS_METHOD_CAPM\x10\x06\x12\'\n#EXPECTED_RETURNS_METHOD_JAMES_STEIN\x10\x07\x12(\n$EXPECTED_RETURNS_METHOD_FACTOR_MODEL\x10\x08\x12%\n!EXPECTED_RETURNS_METHOD_SCENARIOS\x10\t*\xe1\x02\n\x0fRiskModelMethod\x12!\n\x1dRISK_MODEL_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n\x18RISK_MODEL_METHOD_SAMPLE\x10\x01\x12!\n\x1dRISK_MODEL_METHOD_LEDOIT_WOLF\x10\x02\x12\x1e\n\x1aRISK_MODEL_METHOD_PROVIDED\x10\x03\x12,\n(RISK_MODEL_METHOD_EXPONENTIALLY_WEIGHTED\x10\x04\x12\x19\n\x15RISK_MODEL_METHOD_OAS\x10\x05\x12\x1e\n\x1aRISK_MODEL_METHOD_DENOISED\x10\x06\x12\"\n\x1eRISK_MODEL_METHOD_FACTOR_MODEL\x10\x07\x12\x1c\n\x18RISK_MODEL_METHOD_GERBER\x10\x08\x12\x1f\n\x1bRISK_MODEL_METHOD_SCENARIOS\x10\t*\x80\x01\n\x13\x44\x61taFindingSeverity\x12%\n!DATA_FINDING_SEVERITY_UNSPECIFIED\x10\x00\x12!\n\x1d\x44\x41TA_FINDING_SEVERITY_WARNING\x10\x01\x12\x1f\n\x1b\x44\x41TA_FINDING_SEVERITY_ERROR\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPECTEDRETURNSMODEL_VALUESENTRY']._serialized_options = b'8\001'
   _globals['_EXPECTEDRETURNSMODEL_MARKETCAPSENTRY']._loaded_options = None
   _globals['_EXPECTEDRETURNSMODEL_MARKETCAPSENTRY']._serialized_options = b'8\001'
+  _globals['_EXPECTEDRETURNSMODEL_FACTORPREMIAENTRY']._loaded_options = None
+  _globals['_EXPECTEDRETURNSMODEL_FACTORPREMIAENTRY']._serialized_options = b'8\001'
   _globals['_BLACKLITTERMAN_MARKETCAPSENTRY']._loaded_options = None
   _globals['_BLACKLITTERMAN_MARKETCAPSENTRY']._serialized_options = b'8\001'
   _globals['_VIEW_WEIGHTSENTRY']._loaded_options = None
@@ -47,44 +49,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BLACKLITTERMANRESULT_MARKETWEIGHTSENTRY']._serialized_options = b'8\001'
   _globals['_PROVENANCE_VERSIONSENTRY']._loaded_options = None
   _globals['_PROVENANCE_VERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_EXPECTEDRETURNSMETHOD']._serialized_start=2571
-  _globals['_EXPECTEDRETURNSMETHOD']._serialized_end=2804
-  _globals['_RISKMODELMETHOD']._serialized_start=2807
-  _globals['_RISKMODELMETHOD']._serialized_end=2956
-  _globals['_DATAFINDINGSEVERITY']._serialized_start=2959
-  _globals['_DATAFINDINGSEVERITY']._serialized_end=3087
+  _globals['_EXPECTEDRETURNSMETHOD']._serialized_start=3217
+  _globals['_EXPECTEDRETURNSMETHOD']._serialized_end=3658
+  _globals['_RISKMODELMETHOD']._serialized_start=3661
+  _globals['_RISKMODELMETHOD']._serialized_end=4014
+  _globals['_DATAFINDINGSEVERITY']._serialized_start=4017
+  _globals['_DATAFINDINGSEVERITY']._serialized_end=4145
   _globals['_EXPECTEDRETURNSMODEL']._serialized_start=74
-  _globals['_EXPECTEDRETURNSMODEL']._serialized_end=469
-  _globals['_EXPECTEDRETURNSMODEL_VALUESENTRY']._serialized_start=355
-  _globals['_EXPECTEDRETURNSMODEL_VALUESENTRY']._serialized_end=400
-  _globals['_EXPECTEDRETURNSMODEL_MARKETCAPSENTRY']._serialized_start=402
-  _globals['_EXPECTEDRETURNSMODEL_MARKETCAPSENTRY']._serialized_end=451
-  _globals['_RISKMODEL']._serialized_start=472
-  _globals['_RISKMODEL']._serialized_end=666
-  _globals['_COVARIANCEMATRIX']._serialized_start=668
-  _globals['_COVARIANCEMATRIX']._serialized_end=726
-  _globals['_BLACKLITTERMAN']._serialized_start=729
-  _globals['_BLACKLITTERMAN']._serialized_end=996
-  _globals['_BLACKLITTERMAN_MARKETCAPSENTRY']._serialized_start=402
-  _globals['_BLACKLITTERMAN_MARKETCAPSENTRY']._serialized_end=451
-  _globals['_VIEW']._serialized_start=999
-  _globals['_VIEW']._serialized_end=1212
-  _globals['_VIEW_WEIGHTSENTRY']._serialized_start=1151
-  _globals['_VIEW_WEIGHTSENTRY']._serialized_end=1197
-  _globals['_BLACKLITTERMANRESULT']._serialized_start=1215
-  _globals['_BLACKLITTERMANRESULT']._serialized_end=1771
-  _globals['_BLACKLITTERMANRESULT_PRIORRETURNSENTRY']._serialized_start=1609
-  _globals['_BLACKLITTERMANRESULT_PRIORRETURNSENTRY']._serialized_end=1660
-  _globals['_BLACKLITTERMANRESULT_POSTERIORRETURNSENTRY']._serialized_start=1662
-  _globals['_BLACKLITTERMANRESULT_POSTERIORRETURNSENTRY']._serialized_end=1717
-  _globals['_BLACKLITTERMANRESULT_MARKETWEIGHTSENTRY']._serialized_start=1719
-  _globals['_BLACKLITTERMANRESULT_MARKETWEIGHTSENTRY']._serialized_end=1771
-  _globals['_VIEWREPORT']._serialized_start=1773
-  _globals['_VIEWREPORT']._serialized_end=1890
-  _globals['_PROVENANCE']._serialized_start=1893
-  _globals['_PROVENANCE']._serialized_end=2418
-  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_start=2347
-  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_end=2394
-  _globals['_DATAFINDING']._serialized_start=2421
-  _globals['_DATAFINDING']._serialized_end=2568
+  _globals['_EXPECTEDRETURNSMODEL']._serialized_end=781
+  _globals['_EXPECTEDRETURNSMODEL_VALUESENTRY']._serialized_start=576
+  _globals['_EXPECTEDRETURNSMODEL_VALUESENTRY']._serialized_end=621
+  _globals['_EXPECTEDRETURNSMODEL_MARKETCAPSENTRY']._serialized_start=623
+  _globals['_EXPECTEDRETURNSMODEL_MARKETCAPSENTRY']._serialized_end=672
+  _globals['_EXPECTEDRETURNSMODEL_FACTORPREMIAENTRY']._serialized_start=674
+  _globals['_EXPECTEDRETURNSMODEL_FACTORPREMIAENTRY']._serialized_end=725
+  _globals['_RISKMODEL']._serialized_start=784
+  _globals['_RISKMODEL']._serialized_end=1124
+  _globals['_COVARIANCEMATRIX']._serialized_start=1126
+  _globals['_COVARIANCEMATRIX']._serialized_end=1184
+  _globals['_BLACKLITTERMAN']._serialized_start=1187
+  _globals['_BLACKLITTERMAN']._serialized_end=1454
+  _globals['_BLACKLITTERMAN_MARKETCAPSENTRY']._serialized_start=623
+  _globals['_BLACKLITTERMAN_MARKETCAPSENTRY']._serialized_end=672
+  _globals['_VIEW']._serialized_start=1457
+  _globals['_VIEW']._serialized_end=1670
+  _globals['_VIEW_WEIGHTSENTRY']._serialized_start=1609
+  _globals['_VIEW_WEIGHTSENTRY']._serialized_end=1655
+  _globals['_BLACKLITTERMANRESULT']._serialized_start=1673
+  _globals['_BLACKLITTERMANRESULT']._serialized_end=2229
+  _globals['_BLACKLITTERMANRESULT_PRIORRETURNSENTRY']._serialized_start=2067
+  _globals['_BLACKLITTERMANRESULT_PRIORRETURNSENTRY']._serialized_end=2118
+  _globals['_BLACKLITTERMANRESULT_POSTERIORRETURNSENTRY']._serialized_start=2120
+  _globals['_BLACKLITTERMANRESULT_POSTERIORRETURNSENTRY']._serialized_end=2175
+  _globals['_BLACKLITTERMANRESULT_MARKETWEIGHTSENTRY']._serialized_start=2177
+  _globals['_BLACKLITTERMANRESULT_MARKETWEIGHTSENTRY']._serialized_end=2229
+  _globals['_VIEWREPORT']._serialized_start=2231
+  _globals['_VIEWREPORT']._serialized_end=2348
+  _globals['_PROVENANCE']._serialized_start=2351
+  _globals['_PROVENANCE']._serialized_end=3064
+  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_start=2963
+  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_end=3010
+  _globals['_DATAFINDING']._serialized_start=3067
+  _globals['_DATAFINDING']._serialized_end=3214
 # @@protoc_insertion_point(module_scope)

@@ -37,6 +37,16 @@ class _ExpectedReturnsMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     """Posterior of the Black-Litterman model, plus the risk-free rate. In answers only: a request asks for it by its
     optimization_type `black_litterman`.
     """
+    EXPECTED_RETURNS_METHOD_EXPONENTIALLY_WEIGHTED: _ExpectedReturnsMethod.ValueType  # 5
+    """Mean of the returns in the window with weights that halve every half_life_days, times 252."""
+    EXPECTED_RETURNS_METHOD_CAPM: _ExpectedReturnsMethod.ValueType  # 6
+    """Capital asset pricing model: risk-free rate plus beta times the premium of the market."""
+    EXPECTED_RETURNS_METHOD_JAMES_STEIN: _ExpectedReturnsMethod.ValueType  # 7
+    """Historical means shrunk towards the mean of the minimum-variance portfolio, Jorion (1986)."""
+    EXPECTED_RETURNS_METHOD_FACTOR_MODEL: _ExpectedReturnsMethod.ValueType  # 8
+    """Exposures to factors, by regression, times the factors' premia, plus the risk-free rate."""
+    EXPECTED_RETURNS_METHOD_SCENARIOS: _ExpectedReturnsMethod.ValueType  # 9
+    """Mean of the caller's scenarios. In answers only: a request asks for it by its optimization_type `scenario_based`."""
 
 class ExpectedReturnsMethod(_ExpectedReturnsMethod, metaclass=_ExpectedReturnsMethodEnumTypeWrapper):
     """How expected returns are estimated."""
@@ -53,6 +63,16 @@ EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN: ExpectedReturnsMethod.ValueType  # 4
 """Posterior of the Black-Litterman model, plus the risk-free rate. In answers only: a request asks for it by its
 optimization_type `black_litterman`.
 """
+EXPECTED_RETURNS_METHOD_EXPONENTIALLY_WEIGHTED: ExpectedReturnsMethod.ValueType  # 5
+"""Mean of the returns in the window with weights that halve every half_life_days, times 252."""
+EXPECTED_RETURNS_METHOD_CAPM: ExpectedReturnsMethod.ValueType  # 6
+"""Capital asset pricing model: risk-free rate plus beta times the premium of the market."""
+EXPECTED_RETURNS_METHOD_JAMES_STEIN: ExpectedReturnsMethod.ValueType  # 7
+"""Historical means shrunk towards the mean of the minimum-variance portfolio, Jorion (1986)."""
+EXPECTED_RETURNS_METHOD_FACTOR_MODEL: ExpectedReturnsMethod.ValueType  # 8
+"""Exposures to factors, by regression, times the factors' premia, plus the risk-free rate."""
+EXPECTED_RETURNS_METHOD_SCENARIOS: ExpectedReturnsMethod.ValueType  # 9
+"""Mean of the caller's scenarios. In answers only: a request asks for it by its optimization_type `scenario_based`."""
 Global___ExpectedReturnsMethod: _TypeAlias = ExpectedReturnsMethod  # noqa: Y015
 
 class _RiskModelMethod:
@@ -69,6 +89,22 @@ class _RiskModelMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskM
     """Linear shrinkage to a multiple of the identity, Ledoit and Wolf (2004), times 252."""
     RISK_MODEL_METHOD_PROVIDED: _RiskModelMethod.ValueType  # 3
     """The caller's own covariance matrix."""
+    RISK_MODEL_METHOD_EXPONENTIALLY_WEIGHTED: _RiskModelMethod.ValueType  # 4
+    """Covariance with weights that halve every half_life_days, times 252."""
+    RISK_MODEL_METHOD_OAS: _RiskModelMethod.ValueType  # 5
+    """Oracle approximating shrinkage to a multiple of the identity, Chen et al. (2010), times 252."""
+    RISK_MODEL_METHOD_DENOISED: _RiskModelMethod.ValueType  # 6
+    """Sample covariance whose correlations' eigenvalues within the range of noise are made equal (Marchenko and Pastur),
+    times 252.
+    """
+    RISK_MODEL_METHOD_FACTOR_MODEL: _RiskModelMethod.ValueType  # 7
+    """Exposures to factors, by regression, their covariance, and the specific variances, times 252."""
+    RISK_MODEL_METHOD_GERBER: _RiskModelMethod.ValueType  # 8
+    """Gerber statistic of joint moves beyond a threshold, Gerber et al. (2022), times 252."""
+    RISK_MODEL_METHOD_SCENARIOS: _RiskModelMethod.ValueType  # 9
+    """Covariance of the caller's scenarios. In answers only: a request asks for it by its optimization_type
+    `scenario_based`.
+    """
 
 class RiskModelMethod(_RiskModelMethod, metaclass=_RiskModelMethodEnumTypeWrapper):
     """How the covariance of returns is estimated."""
@@ -81,6 +117,22 @@ RISK_MODEL_METHOD_LEDOIT_WOLF: RiskModelMethod.ValueType  # 2
 """Linear shrinkage to a multiple of the identity, Ledoit and Wolf (2004), times 252."""
 RISK_MODEL_METHOD_PROVIDED: RiskModelMethod.ValueType  # 3
 """The caller's own covariance matrix."""
+RISK_MODEL_METHOD_EXPONENTIALLY_WEIGHTED: RiskModelMethod.ValueType  # 4
+"""Covariance with weights that halve every half_life_days, times 252."""
+RISK_MODEL_METHOD_OAS: RiskModelMethod.ValueType  # 5
+"""Oracle approximating shrinkage to a multiple of the identity, Chen et al. (2010), times 252."""
+RISK_MODEL_METHOD_DENOISED: RiskModelMethod.ValueType  # 6
+"""Sample covariance whose correlations' eigenvalues within the range of noise are made equal (Marchenko and Pastur),
+times 252.
+"""
+RISK_MODEL_METHOD_FACTOR_MODEL: RiskModelMethod.ValueType  # 7
+"""Exposures to factors, by regression, their covariance, and the specific variances, times 252."""
+RISK_MODEL_METHOD_GERBER: RiskModelMethod.ValueType  # 8
+"""Gerber statistic of joint moves beyond a threshold, Gerber et al. (2022), times 252."""
+RISK_MODEL_METHOD_SCENARIOS: RiskModelMethod.ValueType  # 9
+"""Covariance of the caller's scenarios. In answers only: a request asks for it by its optimization_type
+`scenario_based`.
+"""
 Global___RiskModelMethod: _TypeAlias = RiskModelMethod  # noqa: Y015
 
 class _DataFindingSeverity:
@@ -153,14 +205,52 @@ class ExpectedReturnsModel(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class FactorPremiaEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     METHOD_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     RISK_AVERSION_FIELD_NUMBER: _builtins.int
     MARKET_CAPS_FIELD_NUMBER: _builtins.int
+    HALF_LIFE_DAYS_FIELD_NUMBER: _builtins.int
+    FACTOR_SET_ID_FIELD_NUMBER: _builtins.int
+    MARKET_BENCHMARK_ID_FIELD_NUMBER: _builtins.int
+    MARKET_PREMIUM_FIELD_NUMBER: _builtins.int
+    FACTOR_PREMIA_FIELD_NUMBER: _builtins.int
+    FORECAST_ID_FIELD_NUMBER: _builtins.int
     method: Global___ExpectedReturnsMethod.ValueType
     """The method; required."""
     risk_aversion: _builtins.float
     """For EQUILIBRIUM: risk aversion of the market, above 0; absent = 2.5."""
+    half_life_days: _builtins.float
+    """For EXPONENTIALLY_WEIGHTED: trading days in which the weight of a return halves, 0.1 to 100000; absent = 63."""
+    factor_set_id: _builtins.str
+    """For FACTOR_MODEL: set of factor returns; empty = the newest."""
+    market_benchmark_id: _builtins.str
+    """For CAPM: benchmark whose price series is the market; empty = the instruments by market capitalisation."""
+    market_premium: _builtins.float
+    """For CAPM: expected return of the market in excess of the risk-free rate, annual, fraction, -1 to 10; absent = its
+    mean over the window.
+    """
+    forecast_id: _builtins.str
+    """For PROVIDED: a stored forecast in place of `values`; its first period is used."""
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """For PROVIDED: expected simple return per instrument, annual, fraction (0.08 = 8%), above -1; not in excess of the
@@ -169,7 +259,13 @@ class ExpectedReturnsModel(_message.Message):
 
     @_builtins.property
     def market_caps(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """For EQUILIBRIUM: market capitalisations that replace those of the instruments, in one common currency, above 0."""
+        """For EQUILIBRIUM and CAPM: market capitalisations that replace those of the instruments, in one common currency,
+        above 0.
+        """
+
+    @_builtins.property
+    def factor_premia(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """For FACTOR_MODEL: expected return per factor, annual, fraction; factors not named: their mean over the window."""
 
     def __init__(
         self,
@@ -178,13 +274,28 @@ class ExpectedReturnsModel(_message.Message):
         values: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         risk_aversion: _builtins.float | None = ...,
         market_caps: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        half_life_days: _builtins.float | None = ...,
+        factor_set_id: _builtins.str = ...,
+        market_benchmark_id: _builtins.str = ...,
+        market_premium: _builtins.float | None = ...,
+        factor_premia: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        forecast_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_aversion", b"_risk_aversion", "risk_aversion", b"risk_aversion"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days", "_market_premium", b"_market_premium", "_risk_aversion", b"_risk_aversion", "half_life_days", b"half_life_days", "market_premium", b"market_premium", "risk_aversion", b"risk_aversion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_aversion", b"_risk_aversion", "market_caps", b"market_caps", "method", b"method", "risk_aversion", b"risk_aversion", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days", "_market_premium", b"_market_premium", "_risk_aversion", b"_risk_aversion", "factor_premia", b"factor_premia", "factor_set_id", b"factor_set_id", "forecast_id", b"forecast_id", "half_life_days", b"half_life_days", "market_benchmark_id", b"market_benchmark_id", "market_caps", b"market_caps", "market_premium", b"market_premium", "method", b"method", "risk_aversion", b"risk_aversion", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__half_life_days: _TypeAlias = _typing.Literal["half_life_days"]  # noqa: Y015
+    _WhichOneofArgType__half_life_days: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days"]  # noqa: Y015
+    _WhichOneofReturnType__market_premium: _TypeAlias = _typing.Literal["market_premium"]  # noqa: Y015
+    _WhichOneofArgType__market_premium: _TypeAlias = _typing.Literal["_market_premium", b"_market_premium"]  # noqa: Y015
     _WhichOneofReturnType__risk_aversion: _TypeAlias = _typing.Literal["risk_aversion"]  # noqa: Y015
     _WhichOneofArgType__risk_aversion: _TypeAlias = _typing.Literal["_risk_aversion", b"_risk_aversion"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__half_life_days) -> _WhichOneofReturnType__half_life_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__market_premium) -> _WhichOneofReturnType__market_premium | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__risk_aversion) -> _WhichOneofReturnType__risk_aversion | None: ...
 
 Global___ExpectedReturnsModel: _TypeAlias = ExpectedReturnsModel  # noqa: Y015
@@ -198,12 +309,26 @@ class RiskModel(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     COVARIANCE_FIELD_NUMBER: _builtins.int
     MAX_REPAIR_DISTANCE_FIELD_NUMBER: _builtins.int
+    HALF_LIFE_DAYS_FIELD_NUMBER: _builtins.int
+    FACTOR_SET_ID_FIELD_NUMBER: _builtins.int
+    GERBER_THRESHOLD_FIELD_NUMBER: _builtins.int
+    COVARIANCE_ID_FIELD_NUMBER: _builtins.int
     method: Global___RiskModelMethod.ValueType
     """The method; required."""
     max_repair_distance: _builtins.float
     """Largest relative distance (Frobenius norm) by which a matrix that is not positive semidefinite may be repaired,
     0 to 1; beyond it the request is refused. Absent = 0.001.
     """
+    half_life_days: _builtins.float
+    """For EXPONENTIALLY_WEIGHTED: trading days in which the weight of a return halves, 0.1 to 100000; absent = 63."""
+    factor_set_id: _builtins.str
+    """For FACTOR_MODEL: set of factor returns; empty = the newest."""
+    gerber_threshold: _builtins.float
+    """For GERBER: threshold of a move that counts, in standard deviations (a number without unit), above 0, at most 1;
+    absent = 0.5.
+    """
+    covariance_id: _builtins.str
+    """For PROVIDED: a stored covariance in place of `covariance`."""
     @_builtins.property
     def covariance(self) -> Global___CovarianceMatrix:
         """For PROVIDED: the covariance matrix."""
@@ -214,13 +339,26 @@ class RiskModel(_message.Message):
         method: Global___RiskModelMethod.ValueType = ...,
         covariance: Global___CovarianceMatrix | None = ...,
         max_repair_distance: _builtins.float | None = ...,
+        half_life_days: _builtins.float | None = ...,
+        factor_set_id: _builtins.str = ...,
+        gerber_threshold: _builtins.float | None = ...,
+        covariance_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_repair_distance", b"_max_repair_distance", "covariance", b"covariance", "max_repair_distance", b"max_repair_distance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gerber_threshold", b"_gerber_threshold", "_half_life_days", b"_half_life_days", "_max_repair_distance", b"_max_repair_distance", "covariance", b"covariance", "gerber_threshold", b"gerber_threshold", "half_life_days", b"half_life_days", "max_repair_distance", b"max_repair_distance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_repair_distance", b"_max_repair_distance", "covariance", b"covariance", "max_repair_distance", b"max_repair_distance", "method", b"method"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gerber_threshold", b"_gerber_threshold", "_half_life_days", b"_half_life_days", "_max_repair_distance", b"_max_repair_distance", "covariance", b"covariance", "covariance_id", b"covariance_id", "factor_set_id", b"factor_set_id", "gerber_threshold", b"gerber_threshold", "half_life_days", b"half_life_days", "max_repair_distance", b"max_repair_distance", "method", b"method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__gerber_threshold: _TypeAlias = _typing.Literal["gerber_threshold"]  # noqa: Y015
+    _WhichOneofArgType__gerber_threshold: _TypeAlias = _typing.Literal["_gerber_threshold", b"_gerber_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__half_life_days: _TypeAlias = _typing.Literal["half_life_days"]  # noqa: Y015
+    _WhichOneofArgType__half_life_days: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days"]  # noqa: Y015
     _WhichOneofReturnType__max_repair_distance: _TypeAlias = _typing.Literal["max_repair_distance"]  # noqa: Y015
     _WhichOneofArgType__max_repair_distance: _TypeAlias = _typing.Literal["_max_repair_distance", b"_max_repair_distance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gerber_threshold) -> _WhichOneofReturnType__gerber_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__half_life_days) -> _WhichOneofReturnType__half_life_days | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_repair_distance) -> _WhichOneofReturnType__max_repair_distance | None: ...
 
 Global___RiskModel: _TypeAlias = RiskModel  # noqa: Y015
@@ -568,6 +706,12 @@ class Provenance(_message.Message):
     PERIODS_PER_YEAR_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    SCENARIOS_ID_FIELD_NUMBER: _builtins.int
+    FORECAST_ID_FIELD_NUMBER: _builtins.int
+    COVARIANCE_ID_FIELD_NUMBER: _builtins.int
+    FACTOR_EXPOSURES_ID_FIELD_NUMBER: _builtins.int
+    FACTOR_SET_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_RETURN_SHRINKAGE_FIELD_NUMBER: _builtins.int
     pricing_pack_id: _builtins.str
     """Pricing pack used."""
     as_of: _builtins.str
@@ -590,6 +734,18 @@ class Provenance(_message.Message):
     """Periods per year by which results are annualised, above 0."""
     seed: _builtins.int
     """Seed of random numbers; 0 when the method draws none."""
+    scenarios_id: _builtins.str
+    """Scenarios used in place of history; empty = none, or those of the request."""
+    forecast_id: _builtins.str
+    """Stored forecast used; empty = none."""
+    covariance_id: _builtins.str
+    """Stored covariance used; empty = none."""
+    factor_exposures_id: _builtins.str
+    """Stored factor exposures used; empty = none, or those of the request."""
+    factor_set_id: _builtins.str
+    """Set of factor returns used; empty = none."""
+    expected_return_shrinkage: _builtins.float
+    """Weight of the common value to which expected returns were shrunk, 0 to 1; absent when the method does not shrink."""
     @_builtins.property
     def versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Versions of the service and of the libraries behind the answer, by name."""
@@ -609,13 +765,24 @@ class Provenance(_message.Message):
         periods_per_year: _builtins.float = ...,
         seed: _builtins.int = ...,
         versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        scenarios_id: _builtins.str = ...,
+        forecast_id: _builtins.str = ...,
+        covariance_id: _builtins.str = ...,
+        factor_exposures_id: _builtins.str = ...,
+        factor_set_id: _builtins.str = ...,
+        expected_return_shrinkage: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_shrinkage_intensity", b"_shrinkage_intensity", "shrinkage_intensity", b"shrinkage_intensity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "expected_return_shrinkage", b"expected_return_shrinkage", "shrinkage_intensity", b"shrinkage_intensity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shrinkage_intensity", b"_shrinkage_intensity", "as_of", b"as_of", "covariance_repair_distance", b"covariance_repair_distance", "expected_return_method", b"expected_return_method", "first_date", b"first_date", "observations", b"observations", "periods_per_year", b"periods_per_year", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_model_method", b"risk_model_method", "seed", b"seed", "shrinkage_intensity", b"shrinkage_intensity", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "as_of", b"as_of", "covariance_id", b"covariance_id", "covariance_repair_distance", b"covariance_repair_distance", "expected_return_method", b"expected_return_method", "expected_return_shrinkage", b"expected_return_shrinkage", "factor_exposures_id", b"factor_exposures_id", "factor_set_id", b"factor_set_id", "first_date", b"first_date", "forecast_id", b"forecast_id", "observations", b"observations", "periods_per_year", b"periods_per_year", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_model_method", b"risk_model_method", "scenarios_id", b"scenarios_id", "seed", b"seed", "shrinkage_intensity", b"shrinkage_intensity", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_return_shrinkage: _TypeAlias = _typing.Literal["expected_return_shrinkage"]  # noqa: Y015
+    _WhichOneofArgType__expected_return_shrinkage: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage"]  # noqa: Y015
     _WhichOneofReturnType__shrinkage_intensity: _TypeAlias = _typing.Literal["shrinkage_intensity"]  # noqa: Y015
     _WhichOneofArgType__shrinkage_intensity: _TypeAlias = _typing.Literal["_shrinkage_intensity", b"_shrinkage_intensity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_return_shrinkage) -> _WhichOneofReturnType__expected_return_shrinkage | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shrinkage_intensity) -> _WhichOneofReturnType__shrinkage_intensity | None: ...
 
 Global___Provenance: _TypeAlias = Provenance  # noqa: Y015

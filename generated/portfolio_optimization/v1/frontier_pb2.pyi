@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from portfolio_optimization.v1 import common_pb2 as _common_pb2
 from portfolio_optimization.v1 import estimation_pb2 as _estimation_pb2
 from portfolio_optimization.v1 import frontier_point_pb2 as _frontier_point_pb2
+from portfolio_optimization.v1 import objectives_pb2 as _objectives_pb2
 from portfolio_optimization.v1 import optimization_pb2 as _optimization_pb2
 import builtins as _builtins
 import sys
@@ -46,16 +47,20 @@ class EfficientFrontierRequest(_message.Message):
     CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     INSTRUMENT_IDS_FIELD_NUMBER: _builtins.int
+    SCENARIOS_FIELD_NUMBER: _builtins.int
+    SCENARIOS_ID_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio; required."""
     points: _builtins.int
-    """Number of points, 2 to 1000, at equal steps of return; 0 = 20."""
+    """Number of points, 2 to 1000; 0 = 20. For volatility they are at equal steps of return, for other measures where the
+    frontier bends.
+    """
     min_return: _builtins.float
     """Only points with at least this expected return, annual, fraction, -1 to 99; 0 = not set."""
     max_risk: _builtins.float
     """Only points with at most this risk, annual, fraction, above 0, at most 99; 0 = not set."""
     risk_measure: _builtins.str
-    """Measure of risk, e.g. volatility; empty = volatility. An error lists what is accepted."""
+    """Measure of risk, as in CreateOptimizationRequest; empty = volatility. An error lists what is accepted."""
     pricing_pack_id: _builtins.str
     """Pricing pack to use; empty = the newest pack that has prices for the portfolio."""
     lookback_days: _builtins.int
@@ -70,6 +75,8 @@ class EfficientFrontierRequest(_message.Message):
     """Confidence level of risk measures that have one, above 0, below 1; 0 = 0.95."""
     time_limit_seconds: _builtins.float
     """Longest time in the solver in seconds, above 0; 0 = the service's default."""
+    scenarios_id: _builtins.str
+    """Stored scenarios in place of `scenarios`."""
     @_builtins.property
     def constraints(self) -> _optimization_pb2.OptimizationConstraints:
         """Limits; absent = fully invested and long-only."""
@@ -89,6 +96,10 @@ class EfficientFrontierRequest(_message.Message):
     @_builtins.property
     def instrument_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Instruments to choose from, without repetition, at most 36 characters each. Empty = the portfolio's holdings."""
+
+    @_builtins.property
+    def scenarios(self) -> _objectives_pb2.ScenarioSet:
+        """Scenarios in place of history; they replace expected_returns and risk_model too."""
 
     def __init__(
         self,
@@ -110,10 +121,12 @@ class EfficientFrontierRequest(_message.Message):
         confidence_level: _builtins.float = ...,
         time_limit_seconds: _builtins.float = ...,
         instrument_ids: _abc.Iterable[_builtins.str] | None = ...,
+        scenarios: _objectives_pb2.ScenarioSet | None = ...,
+        scenarios_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "scenarios", b"scenarios"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "include_turning_points", b"include_turning_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "max_risk", b"max_risk", "min_return", b"min_return", "points", b"points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "include_turning_points", b"include_turning_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "max_risk", b"max_risk", "min_return", b"min_return", "points", b"points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__risk_free_rate: _TypeAlias = _typing.Literal["risk_free_rate"]  # noqa: Y015
     _WhichOneofArgType__risk_free_rate: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate"]  # noqa: Y015
@@ -126,6 +139,26 @@ class EfficientFrontierResponse(_message.Message):
     """An efficient frontier."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnboundedDirectionEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
     RISK_MEASURE_FIELD_NUMBER: _builtins.int
@@ -142,6 +175,8 @@ class EfficientFrontierResponse(_message.Message):
     DATA_FINDINGS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     SOLVE_SECONDS_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    UNBOUNDED_DIRECTION_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio of the request."""
     risk_measure: _builtins.str
@@ -150,6 +185,10 @@ class EfficientFrontierResponse(_message.Message):
     """Id under which the frontier is kept."""
     solve_seconds: _builtins.float
     """Time in the solver in seconds, 0 or more."""
+    resolution: _builtins.float
+    """Between neighbouring points no portfolio has a risk below the line through them by more than this, relative to the
+    risk, 0 or more; 0 for the exact frontier of volatility, absent when it is not known.
+    """
     @_builtins.property
     def efficient_frontier(self) -> _containers.RepeatedCompositeFieldContainer[_frontier_point_pb2.FrontierPoint]:
         """The points by increasing risk, from the minimum-risk to the maximum-return portfolio, within min_return
@@ -196,6 +235,12 @@ class EfficientFrontierResponse(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the frontier was computed."""
 
+    @_builtins.property
+    def unbounded_direction(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """For an unbounded return: change of weight per instrument along which it grows without limit, fraction of portfolio
+        value, the largest of size 1.
+        """
+
     def __init__(
         self,
         *,
@@ -214,12 +259,16 @@ class EfficientFrontierResponse(_message.Message):
         data_findings: _abc.Iterable[_estimation_pb2.DataFinding] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         solve_seconds: _builtins.float = ...,
+        resolution: _builtins.float | None = ...,
+        unbounded_direction: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "current_portfolio", b"current_portfolio", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "provenance", b"provenance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resolution", b"_resolution", "created_at", b"created_at", "current_portfolio", b"current_portfolio", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "provenance", b"provenance", "resolution", b"resolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "current_portfolio", b"current_portfolio", "data_findings", b"data_findings", "efficient_frontier", b"efficient_frontier", "frontier_id", b"frontier_id", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "risk_measure", b"risk_measure", "solve_seconds", b"solve_seconds", "turning_points", b"turning_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resolution", b"_resolution", "created_at", b"created_at", "current_portfolio", b"current_portfolio", "data_findings", b"data_findings", "efficient_frontier", b"efficient_frontier", "frontier_id", b"frontier_id", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "resolution", b"resolution", "risk_measure", b"risk_measure", "solve_seconds", b"solve_seconds", "turning_points", b"turning_points", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__resolution: _TypeAlias = _typing.Literal["resolution"]  # noqa: Y015
+    _WhichOneofArgType__resolution: _TypeAlias = _typing.Literal["_resolution", b"_resolution"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resolution) -> _WhichOneofReturnType__resolution | None: ...
 
 Global___EfficientFrontierResponse: _TypeAlias = EfficientFrontierResponse  # noqa: Y015
 
@@ -257,7 +306,7 @@ class StreamEfficientFrontierResponse(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     position: _builtins.int
-    """Place of the point on the frontier by increasing risk, from 0; 0 in the summary."""
+    """Place of the point by increasing risk among those sent so far, from 0; in the summary their number."""
     @_builtins.property
     def point(self) -> _frontier_point_pb2.FrontierPoint:
         """The next point."""

@@ -8,10 +8,11 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.rpc import status_pb2 as _status_pb2
 from portfolio_optimization.v1 import common_pb2 as _common_pb2
+from portfolio_optimization.v1 import constraints_pb2 as _constraints_pb2
 from portfolio_optimization.v1 import estimation_pb2 as _estimation_pb2
 from portfolio_optimization.v1 import frontier_point_pb2 as _frontier_point_pb2
+from portfolio_optimization.v1 import objectives_pb2 as _objectives_pb2
 from portfolio_optimization.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
@@ -49,6 +50,10 @@ class CreateOptimizationRequest(_message.Message):
     TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
     INSTRUMENT_IDS_FIELD_NUMBER: _builtins.int
+    SCENARIOS_FIELD_NUMBER: _builtins.int
+    SCENARIOS_ID_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    PARETO_POINTS_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio whose current weights are the start; required."""
     optimization_type: _builtins.str
@@ -57,10 +62,14 @@ class CreateOptimizationRequest(_message.Message):
     """
     objective: _builtins.str
     """Objective, e.g. maximize_sharpe, minimize_risk, maximize_return, maximize_utility; required, except that
-    minimum_variance implies minimize_risk.
+    minimum_variance implies minimize_risk. maximize_sharpe is the ratio of excess return to the risk measure,
+    whichever that is.
     """
     risk_measure: _builtins.str
-    """Measure of risk, e.g. volatility; empty = volatility."""
+    """Measure of risk: volatility, variance, semi_deviation, mad, var, cvar, evar, cdar, max_drawdown, average_drawdown,
+    ulcer, worst_realization or gini; empty = volatility (maximize_sortino: semi_deviation below the risk-free rate;
+    maximize_information_ratio: the tracking error, whatever is asked for).
+    """
     request_id: _builtins.str
     """The caller's own id of this request, at most 36 characters. Sent again with the same portfolio it gives the same
     optimization and starts no second one; with a different content it is refused. Empty = every call is a new one.
@@ -81,6 +90,12 @@ class CreateOptimizationRequest(_message.Message):
     """Longest time in the solver in seconds, above 0; 0 = the service's default."""
     confidence_level: _builtins.float
     """Confidence level of value at risk and conditional value at risk, above 0, below 1; 0 = 0.95."""
+    scenarios_id: _builtins.str
+    """For scenario_based: stored scenarios in place of `scenarios`."""
+    pareto_points: _builtins.int
+    """For multi_objective: about so many points on the Pareto surface of the terms, 3 to 200, beside the target
+    portfolio; 0 = none.
+    """
     @_builtins.property
     def constraints(self) -> Global___OptimizationConstraints:
         """Limits; absent = fully invested and long-only."""
@@ -107,6 +122,14 @@ class CreateOptimizationRequest(_message.Message):
         Empty = the portfolio's holdings.
         """
 
+    @_builtins.property
+    def scenarios(self) -> _objectives_pb2.ScenarioSet:
+        """For scenario_based: the scenarios; they replace history, expected_returns and risk_model. Refused for others."""
+
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[_objectives_pb2.ObjectiveTerm]:
+        """For multi_objective and custom: the terms of the objective, at least one (multi_objective: 2 or 3)."""
+
     def __init__(
         self,
         *,
@@ -129,10 +152,14 @@ class CreateOptimizationRequest(_message.Message):
         time_limit_seconds: _builtins.float = ...,
         confidence_level: _builtins.float = ...,
         instrument_ids: _abc.Iterable[_builtins.str] | None = ...,
+        scenarios: _objectives_pb2.ScenarioSet | None = ...,
+        scenarios_id: _builtins.str = ...,
+        terms: _abc.Iterable[_objectives_pb2.ObjectiveTerm] | None = ...,
+        pareto_points: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "black_litterman", b"black_litterman", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "black_litterman", b"black_litterman", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "scenarios", b"scenarios"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "black_litterman", b"black_litterman", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "frontier_points", b"frontier_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "objective", b"objective", "optimization_type", b"optimization_type", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "request_id", b"request_id", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "black_litterman", b"black_litterman", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "frontier_points", b"frontier_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "objective", b"objective", "optimization_type", b"optimization_type", "pareto_points", b"pareto_points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "request_id", b"request_id", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "terms", b"terms", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__risk_free_rate: _TypeAlias = _typing.Literal["risk_free_rate"]  # noqa: Y015
     _WhichOneofArgType__risk_free_rate: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate"]  # noqa: Y015
@@ -228,6 +255,47 @@ class OptimizationConstraints(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class MaxTradeSizesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class FactorExposuresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _constraints_pb2.InstrumentValues: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _constraints_pb2.InstrumentValues | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MAX_POSITION_SIZE_FIELD_NUMBER: _builtins.int
     MIN_POSITION_SIZE_FIELD_NUMBER: _builtins.int
     MAX_SECTOR_EXPOSURE_FIELD_NUMBER: _builtins.int
@@ -241,8 +309,32 @@ class OptimizationConstraints(_message.Message):
     SECTOR_LIMITS_FIELD_NUMBER: _builtins.int
     ASSET_CLASS_LIMITS_FIELD_NUMBER: _builtins.int
     TURNOVER_DEFINITION_FIELD_NUMBER: _builtins.int
+    RISK_LIMITS_FIELD_NUMBER: _builtins.int
+    MAX_TRACKING_ERROR_FIELD_NUMBER: _builtins.int
+    MAX_TRADE_SIZE_FIELD_NUMBER: _builtins.int
+    MAX_TRADE_SIZES_FIELD_NUMBER: _builtins.int
+    ALLOW_SHORT_FIELD_NUMBER: _builtins.int
+    MAX_GROSS_LEVERAGE_FIELD_NUMBER: _builtins.int
+    MAX_NET_LEVERAGE_FIELD_NUMBER: _builtins.int
+    MIN_NET_LEVERAGE_FIELD_NUMBER: _builtins.int
+    MAX_LONG_EXPOSURE_FIELD_NUMBER: _builtins.int
+    MAX_SHORT_EXPOSURE_FIELD_NUMBER: _builtins.int
+    LINEAR_CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    FACTOR_LIMITS_FIELD_NUMBER: _builtins.int
+    FACTOR_EXPOSURES_FIELD_NUMBER: _builtins.int
+    FACTOR_EXPOSURES_ID_FIELD_NUMBER: _builtins.int
+    MAX_POSITIONS_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    WHOLE_LOTS_FIELD_NUMBER: _builtins.int
+    MIN_QUALITY_SCORE_FIELD_NUMBER: _builtins.int
+    MIN_AVERAGE_QUALITY_FIELD_NUMBER: _builtins.int
+    RISK_BUDGETS_FIELD_NUMBER: _builtins.int
+    STRESS_SCENARIOS_FIELD_NUMBER: _builtins.int
+    TARGET_RETURN_FIELD_NUMBER: _builtins.int
     max_position_size: _builtins.float
-    """Largest weight of any instrument but cash, fraction of portfolio value, 0 to 1; 0 = not set."""
+    """Largest weight of any instrument but cash, fraction of portfolio value, 0 to 1; 0 = not set. With allow_short also
+    the largest short weight, of those instruments that have no weight of their own in min_weights.
+    """
     min_position_size: _builtins.float
     """Smallest weight of an instrument that is held ("zero, or at least this"), fraction of portfolio value, 0 to 1;
     0 = not set. A floor on every instrument goes in min_weights.
@@ -256,19 +348,63 @@ class OptimizationConstraints(_message.Message):
     target_volatility: _builtins.float
     """Volatility not to be exceeded, annual, fraction, 0 or more; 0 = not set."""
     min_cash_weight: _builtins.float
-    """Smallest weight of cash, fraction of portfolio value, 0 to 1; absent = 0."""
+    """Smallest weight of cash, fraction of portfolio value, -10 to 1; negative = borrowed at the risk-free rate; absent =
+    0.
+    """
     max_cash_weight: _builtins.float
-    """Largest weight of cash, fraction of portfolio value, 0 to 1; absent = min_cash_weight (0: fully invested)."""
+    """Largest weight of cash, fraction of portfolio value, -10 to 10 (above 1: from short sales), at least
+    min_cash_weight; absent = min_cash_weight (0: fully invested).
+    """
     turnover_definition: _common_pb2.TurnoverDefinition.ValueType
     """What max_turnover counts; absent = ONE_WAY."""
+    max_tracking_error: _builtins.float
+    """Largest standard deviation of the return difference to the benchmark, annual, fraction, above 0; refused without a
+    benchmark.
+    """
+    max_trade_size: _builtins.float
+    """Largest change of the weight of any instrument but cash, fraction of portfolio value, 0 to 20."""
+    allow_short: _builtins.bool
+    """Whether weights of instruments may be negative. Bound them, or the answer may be that there is no best one."""
+    max_gross_leverage: _builtins.float
+    """Largest sum of absolute weights, cash left out, fraction of portfolio value, above 0 to 20."""
+    max_net_leverage: _builtins.float
+    """Largest sum of weights, cash left out, fraction of portfolio value, -10 to 10."""
+    min_net_leverage: _builtins.float
+    """Smallest sum of weights, cash left out, fraction of portfolio value, -10 to 10, at most max_net_leverage."""
+    max_long_exposure: _builtins.float
+    """Largest sum of positive weights, cash left out, fraction of portfolio value, 0 to 10."""
+    max_short_exposure: _builtins.float
+    """Largest sum of negative weights, their signs turned, cash left out, fraction of portfolio value, 0 to 10."""
+    factor_exposures_id: _builtins.str
+    """Stored factor exposures in place of factor_exposures."""
+    max_positions: _builtins.int
+    """Largest number of instruments held, 1 or more, cash not counted; absent = no limit."""
+    min_positions: _builtins.int
+    """Smallest number of instruments held, cash not counted, at most max_positions; absent = 0. Held with
+    min_position_size means at least that weight, or else at least 0.0001.
+    """
+    whole_lots: _builtins.bool
+    """Whether weights are whole numbers of lots (lot size times last price); cash takes up the rest, so that
+    max_cash_weight must be above min_cash_weight.
+    """
+    min_quality_score: _builtins.float
+    """Instruments with a lower quality score, 0 to 10 (a number without unit), are not held; absent = no limit."""
+    min_average_quality: _builtins.float
+    """Smallest average of quality scores by weight, 0 to 10 (a number without unit), in which cash counts with this limit
+    itself; absent = no limit.
+    """
+    target_return: _builtins.float
+    """Smallest expected return less the costs of trading (where preferences count them), annual, fraction, -1 to 99."""
     @_builtins.property
     def min_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Smallest weight per instrument, fraction of portfolio value, 0 to 1; instruments not named: 0."""
+        """Smallest weight per instrument, fraction of portfolio value, 0 to 1, with allow_short -10 to 10; instruments not
+        named: 0, with allow_short no limit but max_position_size.
+        """
 
     @_builtins.property
     def max_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Largest weight per instrument, fraction of portfolio value, 0 to 1; it replaces max_position_size for that
-        instrument.
+        """Largest weight per instrument, fraction of portfolio value, 0 to 1, with allow_short or borrowing -10 to 10; it
+        replaces max_position_size for that instrument.
         """
 
     @_builtins.property
@@ -278,6 +414,36 @@ class OptimizationConstraints(_message.Message):
     @_builtins.property
     def asset_class_limits(self) -> _containers.MessageMap[_builtins.str, _common_pb2.WeightRange]:
         """Limits per asset class, by its name; they replace max_asset_class_exposure for that class."""
+
+    @_builtins.property
+    def risk_limits(self) -> _constraints_pb2.RiskLimits:
+        """Upper limits on measures of risk."""
+
+    @_builtins.property
+    def max_trade_sizes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Largest change of weight per instrument, fraction of portfolio value, 0 to 20; it replaces max_trade_size for that
+        instrument.
+        """
+
+    @_builtins.property
+    def linear_constraints(self) -> _containers.RepeatedCompositeFieldContainer[_constraints_pb2.LinearConstraint]:
+        """Limits on sums over weights."""
+
+    @_builtins.property
+    def factor_limits(self) -> _containers.RepeatedCompositeFieldContainer[_constraints_pb2.FactorLimit]:
+        """Limits on exposures to factors, which factor_exposures or factor_exposures_id has."""
+
+    @_builtins.property
+    def factor_exposures(self) -> _containers.MessageMap[_builtins.str, _constraints_pb2.InstrumentValues]:
+        """Exposures to each factor, by its name, of every instrument of the universe, numbers without unit; cash has none."""
+
+    @_builtins.property
+    def risk_budgets(self) -> _containers.RepeatedCompositeFieldContainer[_constraints_pb2.RiskBudget]:
+        """Limits on shares in the variance."""
+
+    @_builtins.property
+    def stress_scenarios(self) -> _containers.RepeatedCompositeFieldContainer[_constraints_pb2.StressScenario]:
+        """Cases in which the portfolio may lose only so much."""
 
     def __init__(
         self,
@@ -295,21 +461,91 @@ class OptimizationConstraints(_message.Message):
         sector_limits: _abc.Mapping[_builtins.str, _common_pb2.WeightRange] | None = ...,
         asset_class_limits: _abc.Mapping[_builtins.str, _common_pb2.WeightRange] | None = ...,
         turnover_definition: _common_pb2.TurnoverDefinition.ValueType | None = ...,
+        risk_limits: _constraints_pb2.RiskLimits | None = ...,
+        max_tracking_error: _builtins.float | None = ...,
+        max_trade_size: _builtins.float | None = ...,
+        max_trade_sizes: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        allow_short: _builtins.bool = ...,
+        max_gross_leverage: _builtins.float | None = ...,
+        max_net_leverage: _builtins.float | None = ...,
+        min_net_leverage: _builtins.float | None = ...,
+        max_long_exposure: _builtins.float | None = ...,
+        max_short_exposure: _builtins.float | None = ...,
+        linear_constraints: _abc.Iterable[_constraints_pb2.LinearConstraint] | None = ...,
+        factor_limits: _abc.Iterable[_constraints_pb2.FactorLimit] | None = ...,
+        factor_exposures: _abc.Mapping[_builtins.str, _constraints_pb2.InstrumentValues] | None = ...,
+        factor_exposures_id: _builtins.str = ...,
+        max_positions: _builtins.int | None = ...,
+        min_positions: _builtins.int | None = ...,
+        whole_lots: _builtins.bool = ...,
+        min_quality_score: _builtins.float | None = ...,
+        min_average_quality: _builtins.float | None = ...,
+        risk_budgets: _abc.Iterable[_constraints_pb2.RiskBudget] | None = ...,
+        stress_scenarios: _abc.Iterable[_constraints_pb2.StressScenario] | None = ...,
+        target_return: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight", "_min_cash_weight", b"_min_cash_weight", "_turnover_definition", b"_turnover_definition", "max_cash_weight", b"max_cash_weight", "min_cash_weight", b"min_cash_weight", "turnover_definition", b"turnover_definition"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight", "_max_gross_leverage", b"_max_gross_leverage", "_max_long_exposure", b"_max_long_exposure", "_max_net_leverage", b"_max_net_leverage", "_max_positions", b"_max_positions", "_max_short_exposure", b"_max_short_exposure", "_max_tracking_error", b"_max_tracking_error", "_max_trade_size", b"_max_trade_size", "_min_average_quality", b"_min_average_quality", "_min_cash_weight", b"_min_cash_weight", "_min_net_leverage", b"_min_net_leverage", "_min_positions", b"_min_positions", "_min_quality_score", b"_min_quality_score", "_target_return", b"_target_return", "_turnover_definition", b"_turnover_definition", "max_cash_weight", b"max_cash_weight", "max_gross_leverage", b"max_gross_leverage", "max_long_exposure", b"max_long_exposure", "max_net_leverage", b"max_net_leverage", "max_positions", b"max_positions", "max_short_exposure", b"max_short_exposure", "max_tracking_error", b"max_tracking_error", "max_trade_size", b"max_trade_size", "min_average_quality", b"min_average_quality", "min_cash_weight", b"min_cash_weight", "min_net_leverage", b"min_net_leverage", "min_positions", b"min_positions", "min_quality_score", b"min_quality_score", "risk_limits", b"risk_limits", "target_return", b"target_return", "turnover_definition", b"turnover_definition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight", "_min_cash_weight", b"_min_cash_weight", "_turnover_definition", b"_turnover_definition", "asset_class_limits", b"asset_class_limits", "max_asset_class_exposure", b"max_asset_class_exposure", "max_cash_weight", b"max_cash_weight", "max_position_size", b"max_position_size", "max_sector_exposure", b"max_sector_exposure", "max_turnover", b"max_turnover", "max_weights", b"max_weights", "min_cash_weight", b"min_cash_weight", "min_position_size", b"min_position_size", "min_weights", b"min_weights", "sector_limits", b"sector_limits", "target_volatility", b"target_volatility", "turnover_definition", b"turnover_definition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight", "_max_gross_leverage", b"_max_gross_leverage", "_max_long_exposure", b"_max_long_exposure", "_max_net_leverage", b"_max_net_leverage", "_max_positions", b"_max_positions", "_max_short_exposure", b"_max_short_exposure", "_max_tracking_error", b"_max_tracking_error", "_max_trade_size", b"_max_trade_size", "_min_average_quality", b"_min_average_quality", "_min_cash_weight", b"_min_cash_weight", "_min_net_leverage", b"_min_net_leverage", "_min_positions", b"_min_positions", "_min_quality_score", b"_min_quality_score", "_target_return", b"_target_return", "_turnover_definition", b"_turnover_definition", "allow_short", b"allow_short", "asset_class_limits", b"asset_class_limits", "factor_exposures", b"factor_exposures", "factor_exposures_id", b"factor_exposures_id", "factor_limits", b"factor_limits", "linear_constraints", b"linear_constraints", "max_asset_class_exposure", b"max_asset_class_exposure", "max_cash_weight", b"max_cash_weight", "max_gross_leverage", b"max_gross_leverage", "max_long_exposure", b"max_long_exposure", "max_net_leverage", b"max_net_leverage", "max_position_size", b"max_position_size", "max_positions", b"max_positions", "max_sector_exposure", b"max_sector_exposure", "max_short_exposure", b"max_short_exposure", "max_tracking_error", b"max_tracking_error", "max_trade_size", b"max_trade_size", "max_trade_sizes", b"max_trade_sizes", "max_turnover", b"max_turnover", "max_weights", b"max_weights", "min_average_quality", b"min_average_quality", "min_cash_weight", b"min_cash_weight", "min_net_leverage", b"min_net_leverage", "min_position_size", b"min_position_size", "min_positions", b"min_positions", "min_quality_score", b"min_quality_score", "min_weights", b"min_weights", "risk_budgets", b"risk_budgets", "risk_limits", b"risk_limits", "sector_limits", b"sector_limits", "stress_scenarios", b"stress_scenarios", "target_return", b"target_return", "target_volatility", b"target_volatility", "turnover_definition", b"turnover_definition", "whole_lots", b"whole_lots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cash_weight: _TypeAlias = _typing.Literal["max_cash_weight"]  # noqa: Y015
     _WhichOneofArgType__max_cash_weight: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight"]  # noqa: Y015
+    _WhichOneofReturnType__max_gross_leverage: _TypeAlias = _typing.Literal["max_gross_leverage"]  # noqa: Y015
+    _WhichOneofArgType__max_gross_leverage: _TypeAlias = _typing.Literal["_max_gross_leverage", b"_max_gross_leverage"]  # noqa: Y015
+    _WhichOneofReturnType__max_long_exposure: _TypeAlias = _typing.Literal["max_long_exposure"]  # noqa: Y015
+    _WhichOneofArgType__max_long_exposure: _TypeAlias = _typing.Literal["_max_long_exposure", b"_max_long_exposure"]  # noqa: Y015
+    _WhichOneofReturnType__max_net_leverage: _TypeAlias = _typing.Literal["max_net_leverage"]  # noqa: Y015
+    _WhichOneofArgType__max_net_leverage: _TypeAlias = _typing.Literal["_max_net_leverage", b"_max_net_leverage"]  # noqa: Y015
+    _WhichOneofReturnType__max_positions: _TypeAlias = _typing.Literal["max_positions"]  # noqa: Y015
+    _WhichOneofArgType__max_positions: _TypeAlias = _typing.Literal["_max_positions", b"_max_positions"]  # noqa: Y015
+    _WhichOneofReturnType__max_short_exposure: _TypeAlias = _typing.Literal["max_short_exposure"]  # noqa: Y015
+    _WhichOneofArgType__max_short_exposure: _TypeAlias = _typing.Literal["_max_short_exposure", b"_max_short_exposure"]  # noqa: Y015
+    _WhichOneofReturnType__max_tracking_error: _TypeAlias = _typing.Literal["max_tracking_error"]  # noqa: Y015
+    _WhichOneofArgType__max_tracking_error: _TypeAlias = _typing.Literal["_max_tracking_error", b"_max_tracking_error"]  # noqa: Y015
+    _WhichOneofReturnType__max_trade_size: _TypeAlias = _typing.Literal["max_trade_size"]  # noqa: Y015
+    _WhichOneofArgType__max_trade_size: _TypeAlias = _typing.Literal["_max_trade_size", b"_max_trade_size"]  # noqa: Y015
+    _WhichOneofReturnType__min_average_quality: _TypeAlias = _typing.Literal["min_average_quality"]  # noqa: Y015
+    _WhichOneofArgType__min_average_quality: _TypeAlias = _typing.Literal["_min_average_quality", b"_min_average_quality"]  # noqa: Y015
     _WhichOneofReturnType__min_cash_weight: _TypeAlias = _typing.Literal["min_cash_weight"]  # noqa: Y015
     _WhichOneofArgType__min_cash_weight: _TypeAlias = _typing.Literal["_min_cash_weight", b"_min_cash_weight"]  # noqa: Y015
+    _WhichOneofReturnType__min_net_leverage: _TypeAlias = _typing.Literal["min_net_leverage"]  # noqa: Y015
+    _WhichOneofArgType__min_net_leverage: _TypeAlias = _typing.Literal["_min_net_leverage", b"_min_net_leverage"]  # noqa: Y015
+    _WhichOneofReturnType__min_positions: _TypeAlias = _typing.Literal["min_positions"]  # noqa: Y015
+    _WhichOneofArgType__min_positions: _TypeAlias = _typing.Literal["_min_positions", b"_min_positions"]  # noqa: Y015
+    _WhichOneofReturnType__min_quality_score: _TypeAlias = _typing.Literal["min_quality_score"]  # noqa: Y015
+    _WhichOneofArgType__min_quality_score: _TypeAlias = _typing.Literal["_min_quality_score", b"_min_quality_score"]  # noqa: Y015
+    _WhichOneofReturnType__target_return: _TypeAlias = _typing.Literal["target_return"]  # noqa: Y015
+    _WhichOneofArgType__target_return: _TypeAlias = _typing.Literal["_target_return", b"_target_return"]  # noqa: Y015
     _WhichOneofReturnType__turnover_definition: _TypeAlias = _typing.Literal["turnover_definition"]  # noqa: Y015
     _WhichOneofArgType__turnover_definition: _TypeAlias = _typing.Literal["_turnover_definition", b"_turnover_definition"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cash_weight) -> _WhichOneofReturnType__max_cash_weight | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_gross_leverage) -> _WhichOneofReturnType__max_gross_leverage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_long_exposure) -> _WhichOneofReturnType__max_long_exposure | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_net_leverage) -> _WhichOneofReturnType__max_net_leverage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_positions) -> _WhichOneofReturnType__max_positions | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_short_exposure) -> _WhichOneofReturnType__max_short_exposure | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tracking_error) -> _WhichOneofReturnType__max_tracking_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_trade_size) -> _WhichOneofReturnType__max_trade_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_average_quality) -> _WhichOneofReturnType__min_average_quality | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_cash_weight) -> _WhichOneofReturnType__min_cash_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_net_leverage) -> _WhichOneofReturnType__min_net_leverage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_positions) -> _WhichOneofReturnType__min_positions | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_quality_score) -> _WhichOneofReturnType__min_quality_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_return) -> _WhichOneofReturnType__target_return | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__turnover_definition) -> _WhichOneofReturnType__turnover_definition | None: ...
 
@@ -325,6 +561,9 @@ class OptimizationPreferences(_message.Message):
     INCLUDE_TRANSACTION_COSTS_FIELD_NUMBER: _builtins.int
     CONSIDER_TAX_IMPLICATIONS_FIELD_NUMBER: _builtins.int
     TRANSACTION_COST_MODEL_FIELD_NUMBER: _builtins.int
+    COMMISSION_PER_TRADE_AMOUNT_FIELD_NUMBER: _builtins.int
+    MARKET_IMPACT_FIELD_NUMBER: _builtins.int
+    ILL_POSED_FALLBACK_FIELD_NUMBER: _builtins.int
     risk_aversion: _builtins.float
     """Risk aversion A of the utility: return - A/2 * variance (annual), above 0; 0 = 1."""
     include_transaction_costs: _builtins.bool
@@ -337,6 +576,18 @@ class OptimizationPreferences(_message.Message):
     """Proportional cost of trading, fraction of the traded value (0.0015 = 15 basis points), 0 to 1; 0 = the service's
     default of 0.0015. Used only with include_transaction_costs.
     """
+    commission_per_trade_amount: _builtins.str
+    """Commission of every trade, money of the portfolio's base currency, 0 or more; empty = none. Used only with
+    include_transaction_costs; the trades are then chosen by an integer search.
+    """
+    ill_posed_fallback: _builtins.str
+    """Objective to use instead when no portfolio has a positive excess return, so that a ratio has no meaning:
+    minimize_risk, maximize_return or maximize_utility; empty = the answer is then ill_posed.
+    """
+    @_builtins.property
+    def market_impact(self) -> Global___MarketImpact:
+        """Market impact beyond the proportional cost; absent = none. Used only with include_transaction_costs."""
+
     def __init__(
         self,
         *,
@@ -344,14 +595,41 @@ class OptimizationPreferences(_message.Message):
         include_transaction_costs: _builtins.bool = ...,
         consider_tax_implications: _builtins.bool = ...,
         transaction_cost_model: _builtins.float = ...,
+        commission_per_trade_amount: _builtins.str = ...,
+        market_impact: Global___MarketImpact | None = ...,
+        ill_posed_fallback: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["market_impact", b"market_impact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consider_tax_implications", b"consider_tax_implications", "include_transaction_costs", b"include_transaction_costs", "risk_aversion", b"risk_aversion", "transaction_cost_model", b"transaction_cost_model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission_per_trade_amount", b"commission_per_trade_amount", "consider_tax_implications", b"consider_tax_implications", "ill_posed_fallback", b"ill_posed_fallback", "include_transaction_costs", b"include_transaction_costs", "market_impact", b"market_impact", "risk_aversion", b"risk_aversion", "transaction_cost_model", b"transaction_cost_model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OptimizationPreferences: _TypeAlias = OptimizationPreferences  # noqa: Y015
+
+@_typing.final
+class MarketImpact(_message.Message):
+    """The square-root law of market impact: per unit traded, coefficient * daily volatility * the square root of the traded
+    value over the average daily traded value (average daily volume times last price).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COEFFICIENT_FIELD_NUMBER: _builtins.int
+    coefficient: _builtins.float
+    """Coefficient, a number without unit of the order of 1, above 0, at most 1000; 0 = 1."""
+    def __init__(
+        self,
+        *,
+        coefficient: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coefficient", b"coefficient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarketImpact: _TypeAlias = MarketImpact  # noqa: Y015
 
 @_typing.final
 class CreateOptimizationResponse(_message.Message):
@@ -469,6 +747,46 @@ class GetOptimizationResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class RiskValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class UnboundedDirectionEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     OPTIMIZATION_ID_FIELD_NUMBER: _builtins.int
     PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
@@ -491,6 +809,10 @@ class GetOptimizationResponse(_message.Message):
     DATA_FINDINGS_FIELD_NUMBER: _builtins.int
     BLACK_LITTERMAN_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    RISK_VALUES_FIELD_NUMBER: _builtins.int
+    PARETO_POINTS_FIELD_NUMBER: _builtins.int
+    PARETO_RESOLUTION_FIELD_NUMBER: _builtins.int
+    UNBOUNDED_DIRECTION_FIELD_NUMBER: _builtins.int
     optimization_id: _builtins.str
     """Id of the optimization."""
     portfolio_id: _builtins.str
@@ -505,6 +827,10 @@ class GetOptimizationResponse(_message.Message):
     """Objective asked for."""
     risk_measure: _builtins.str
     """Measure of risk asked for."""
+    pareto_resolution: _builtins.float
+    """Between the points no portfolio has a better value of the first term by more than this, in the unit of its kind, 0
+    or more; absent without points, or where integer choices leave no such bound.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -571,6 +897,22 @@ class GetOptimizationResponse(_message.Message):
     def request(self) -> Global___CreateOptimizationRequest:
         """The request as it was accepted, for repeating it."""
 
+    @_builtins.property
+    def risk_values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Every measure of risk on the target portfolio by its word, e.g. cvar, measured again from the weights: deviations
+        annual, tails per period, drawdowns uncompounded over the window, fractions. Absent where it has no meaning.
+        """
+
+    @_builtins.property
+    def pareto_points(self) -> _containers.RepeatedCompositeFieldContainer[_objectives_pb2.ParetoPoint]:
+        """For multi_objective with pareto_points: the points."""
+
+    @_builtins.property
+    def unbounded_direction(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """For the status unbounded: change of weight per instrument along which the objective improves without limit,
+        fraction of portfolio value, the largest of size 1.
+        """
+
     def __init__(
         self,
         *,
@@ -596,12 +938,18 @@ class GetOptimizationResponse(_message.Message):
         data_findings: _abc.Iterable[_estimation_pb2.DataFinding] | None = ...,
         black_litterman: _estimation_pb2.BlackLittermanResult | None = ...,
         request: Global___CreateOptimizationRequest | None = ...,
+        risk_values: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        pareto_points: _abc.Iterable[_objectives_pb2.ParetoPoint] | None = ...,
+        pareto_resolution: _builtins.float | None = ...,
+        unbounded_direction: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "created_at", b"created_at", "infeasibility", b"infeasibility", "metrics", b"metrics", "outcome", b"outcome", "provenance", b"provenance", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "created_at", b"created_at", "infeasibility", b"infeasibility", "metrics", b"metrics", "outcome", b"outcome", "pareto_resolution", b"pareto_resolution", "provenance", b"provenance", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "efficient_frontier", b"efficient_frontier", "infeasibility", b"infeasibility", "metrics", b"metrics", "objective", b"objective", "optimization_id", b"optimization_id", "optimization_type", b"optimization_type", "outcome", b"outcome", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "request", b"request", "risk_contributions", b"risk_contributions", "risk_measure", b"risk_measure", "status", b"status", "target_allocation", b"target_allocation", "trades", b"trades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "efficient_frontier", b"efficient_frontier", "infeasibility", b"infeasibility", "metrics", b"metrics", "objective", b"objective", "optimization_id", b"optimization_id", "optimization_type", b"optimization_type", "outcome", b"outcome", "pareto_points", b"pareto_points", "pareto_resolution", b"pareto_resolution", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "request", b"request", "risk_contributions", b"risk_contributions", "risk_measure", b"risk_measure", "risk_values", b"risk_values", "status", b"status", "target_allocation", b"target_allocation", "trades", b"trades", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pareto_resolution: _TypeAlias = _typing.Literal["pareto_resolution"]  # noqa: Y015
+    _WhichOneofArgType__pareto_resolution: _TypeAlias = _typing.Literal["_pareto_resolution", b"_pareto_resolution"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pareto_resolution) -> _WhichOneofReturnType__pareto_resolution | None: ...
 
 Global___GetOptimizationResponse: _TypeAlias = GetOptimizationResponse  # noqa: Y015
 
@@ -704,6 +1052,7 @@ class RiskContribution(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
     PERCENT_FIELD_NUMBER: _builtins.int
+    MEASURE_CONTRIBUTION_FIELD_NUMBER: _builtins.int
     instrument_id: _builtins.str
     """Instrument."""
     weight: _builtins.float
@@ -712,6 +1061,8 @@ class RiskContribution(_message.Message):
     """weight * (covariance * weights) / volatility, annual, fraction; all add up to the volatility."""
     percent: _builtins.float
     """Share of the volatility in percent (25 = a quarter); all add up to 100."""
+    measure_contribution: _builtins.float
+    """Part in the risk measure of the request, in its unit; all add up to it. Absent when it has no such parts."""
     def __init__(
         self,
         *,
@@ -719,12 +1070,15 @@ class RiskContribution(_message.Message):
         weight: _builtins.float = ...,
         contribution: _builtins.float = ...,
         percent: _builtins.float = ...,
+        measure_contribution: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_measure_contribution", b"_measure_contribution", "measure_contribution", b"measure_contribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "instrument_id", b"instrument_id", "percent", b"percent", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_measure_contribution", b"_measure_contribution", "contribution", b"contribution", "instrument_id", b"instrument_id", "measure_contribution", b"measure_contribution", "percent", b"percent", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__measure_contribution: _TypeAlias = _typing.Literal["measure_contribution"]  # noqa: Y015
+    _WhichOneofArgType__measure_contribution: _TypeAlias = _typing.Literal["_measure_contribution", b"_measure_contribution"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__measure_contribution) -> _WhichOneofReturnType__measure_contribution | None: ...
 
 Global___RiskContribution: _TypeAlias = RiskContribution  # noqa: Y015
 
@@ -789,250 +1143,6 @@ class OptimizationSummary(_message.Message):
 Global___OptimizationSummary: _TypeAlias = OptimizationSummary  # noqa: Y015
 
 @_typing.final
-class ListOptimizationsRequest(_message.Message):
-    """Ask for a list of optimizations, newest first."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    portfolio_id: _builtins.str
-    """Only those of this portfolio; empty = all."""
-    status: _builtins.str
-    """Only those with this status; empty = all."""
-    page_size: _builtins.int
-    """Largest number of lines, 1 to 1000; 0 = 50."""
-    page_token: _builtins.str
-    """next_page_token of the page before; empty = the first page."""
-    def __init__(
-        self,
-        *,
-        portfolio_id: _builtins.str = ...,
-        status: _builtins.str = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListOptimizationsRequest: _TypeAlias = ListOptimizationsRequest  # noqa: Y015
-
-@_typing.final
-class ListOptimizationsResponse(_message.Message):
-    """A page of optimizations, newest first."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATIONS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
-    """Token of the next page; empty = this is the last one."""
-    @_builtins.property
-    def optimizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OptimizationSummary]:
-        """The page."""
-
-    def __init__(
-        self,
-        *,
-        optimizations: _abc.Iterable[Global___OptimizationSummary] | None = ...,
-        next_page_token: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "optimizations", b"optimizations"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListOptimizationsResponse: _TypeAlias = ListOptimizationsResponse  # noqa: Y015
-
-@_typing.final
-class GetLatestOptimizationRequest(_message.Message):
-    """Ask for the latest completed optimization of a portfolio."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
-    portfolio_id: _builtins.str
-    """Portfolio; required."""
-    def __init__(
-        self,
-        *,
-        portfolio_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["portfolio_id", b"portfolio_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetLatestOptimizationRequest: _TypeAlias = GetLatestOptimizationRequest  # noqa: Y015
-
-@_typing.final
-class GetLatestOptimizationResponse(_message.Message):
-    """The latest completed optimization of a portfolio."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class OptimalWeightsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    OPTIMIZATION_FIELD_NUMBER: _builtins.int
-    OPTIMAL_WEIGHTS_FIELD_NUMBER: _builtins.int
-    EXPECTED_RETURN_FIELD_NUMBER: _builtins.int
-    EXPECTED_VOLATILITY_FIELD_NUMBER: _builtins.int
-    SHARPE_RATIO_FIELD_NUMBER: _builtins.int
-    OPTIMIZATION_METADATA_FIELD_NUMBER: _builtins.int
-    expected_return: _builtins.float
-    """Expected simple return, annual, fraction."""
-    expected_volatility: _builtins.float
-    """Expected volatility, annual, fraction, 0 or more."""
-    sharpe_ratio: _builtins.float
-    """Sharpe ratio, annual."""
-    @_builtins.property
-    def optimization(self) -> Global___GetOptimizationResponse:
-        """The optimization with everything known about it."""
-
-    @_builtins.property
-    def optimal_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Target weight per instrument, fraction of portfolio value, adds to 1."""
-
-    @_builtins.property
-    def optimization_metadata(self) -> Global___OptimizationMetadata:
-        """How the answer was reached."""
-
-    def __init__(
-        self,
-        *,
-        optimization: Global___GetOptimizationResponse | None = ...,
-        optimal_weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        expected_return: _builtins.float = ...,
-        expected_volatility: _builtins.float = ...,
-        sharpe_ratio: _builtins.float = ...,
-        optimization_metadata: Global___OptimizationMetadata | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["optimization", b"optimization", "optimization_metadata", b"optimization_metadata"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_return", b"expected_return", "expected_volatility", b"expected_volatility", "optimal_weights", b"optimal_weights", "optimization", b"optimization", "optimization_metadata", b"optimization_metadata", "sharpe_ratio", b"sharpe_ratio"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetLatestOptimizationResponse: _TypeAlias = GetLatestOptimizationResponse  # noqa: Y015
-
-@_typing.final
-class OptimizeRequest(_message.Message):
-    """Run an optimization and wait for its end."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def optimization(self) -> Global___CreateOptimizationRequest:
-        """The optimization; required. With a request_id already used, its answer is waited for."""
-
-    def __init__(
-        self,
-        *,
-        optimization: Global___CreateOptimizationRequest | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["optimization", b"optimization"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["optimization", b"optimization"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OptimizeRequest: _TypeAlias = OptimizeRequest  # noqa: Y015
-
-@_typing.final
-class OptimizeResponse(_message.Message):
-    """An optimization that has ended."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class OptimalWeightsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    OPTIMIZATION_FIELD_NUMBER: _builtins.int
-    OPTIMAL_WEIGHTS_FIELD_NUMBER: _builtins.int
-    EXPECTED_RETURN_FIELD_NUMBER: _builtins.int
-    EXPECTED_VOLATILITY_FIELD_NUMBER: _builtins.int
-    SHARPE_RATIO_FIELD_NUMBER: _builtins.int
-    OPTIMIZATION_METADATA_FIELD_NUMBER: _builtins.int
-    expected_return: _builtins.float
-    """Expected simple return, annual, fraction."""
-    expected_volatility: _builtins.float
-    """Expected volatility, annual, fraction, 0 or more."""
-    sharpe_ratio: _builtins.float
-    """Sharpe ratio, annual."""
-    @_builtins.property
-    def optimization(self) -> Global___GetOptimizationResponse:
-        """The optimization with everything known about it."""
-
-    @_builtins.property
-    def optimal_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Target weight per instrument, fraction of portfolio value, adds to 1; empty when there is no answer."""
-
-    @_builtins.property
-    def optimization_metadata(self) -> Global___OptimizationMetadata:
-        """How the answer was reached."""
-
-    def __init__(
-        self,
-        *,
-        optimization: Global___GetOptimizationResponse | None = ...,
-        optimal_weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        expected_return: _builtins.float = ...,
-        expected_volatility: _builtins.float = ...,
-        sharpe_ratio: _builtins.float = ...,
-        optimization_metadata: Global___OptimizationMetadata | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["optimization", b"optimization", "optimization_metadata", b"optimization_metadata"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_return", b"expected_return", "expected_volatility", b"expected_volatility", "optimal_weights", b"optimal_weights", "optimization", b"optimization", "optimization_metadata", b"optimization_metadata", "sharpe_ratio", b"sharpe_ratio"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OptimizeResponse: _TypeAlias = OptimizeResponse  # noqa: Y015
-
-@_typing.final
 class OptimizationMetadata(_message.Message):
     """How an answer was reached, in short."""
 
@@ -1071,191 +1181,3 @@ class OptimizationMetadata(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__objective_value) -> _WhichOneofReturnType__objective_value | None: ...
 
 Global___OptimizationMetadata: _TypeAlias = OptimizationMetadata  # noqa: Y015
-
-@_typing.final
-class WatchOptimizationRequest(_message.Message):
-    """Follow an optimization until it ends."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATION_ID_FIELD_NUMBER: _builtins.int
-    optimization_id: _builtins.str
-    """Id from CreateOptimization; required."""
-    def __init__(
-        self,
-        *,
-        optimization_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["optimization_id", b"optimization_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WatchOptimizationRequest: _TypeAlias = WatchOptimizationRequest  # noqa: Y015
-
-@_typing.final
-class WatchOptimizationResponse(_message.Message):
-    """A status of an optimization; the first message is the present one, the last one is final."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATION_ID_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    CHANGED_AT_FIELD_NUMBER: _builtins.int
-    OPTIMIZATION_FIELD_NUMBER: _builtins.int
-    optimization_id: _builtins.str
-    """Id of the optimization."""
-    status: _builtins.str
-    """Status, as in GetOptimizationResponse."""
-    @_builtins.property
-    def changed_at(self) -> _timestamp_pb2.Timestamp:
-        """When it took this status."""
-
-    @_builtins.property
-    def optimization(self) -> Global___GetOptimizationResponse:
-        """The optimization with everything known about it; only in the last message."""
-
-    def __init__(
-        self,
-        *,
-        optimization_id: _builtins.str = ...,
-        status: _builtins.str = ...,
-        changed_at: _timestamp_pb2.Timestamp | None = ...,
-        optimization: Global___GetOptimizationResponse | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "optimization", b"optimization"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "optimization", b"optimization", "optimization_id", b"optimization_id", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WatchOptimizationResponse: _TypeAlias = WatchOptimizationResponse  # noqa: Y015
-
-@_typing.final
-class CancelOptimizationRequest(_message.Message):
-    """Stop an optimization."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATION_ID_FIELD_NUMBER: _builtins.int
-    optimization_id: _builtins.str
-    """Id from CreateOptimization; required."""
-    def __init__(
-        self,
-        *,
-        optimization_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["optimization_id", b"optimization_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CancelOptimizationRequest: _TypeAlias = CancelOptimizationRequest  # noqa: Y015
-
-@_typing.final
-class CancelOptimizationResponse(_message.Message):
-    """The optimization after the call. One that has already ended stays as it is."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATION_ID_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    optimization_id: _builtins.str
-    """Id of the optimization."""
-    status: _builtins.str
-    """Status after the call: cancelled, or the status in which it had already ended."""
-    def __init__(
-        self,
-        *,
-        optimization_id: _builtins.str = ...,
-        status: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["optimization_id", b"optimization_id", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CancelOptimizationResponse: _TypeAlias = CancelOptimizationResponse  # noqa: Y015
-
-@_typing.final
-class BatchCreateOptimizationsRequest(_message.Message):
-    """Create many optimizations at once."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def optimizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateOptimizationRequest]:
-        """The optimizations, 1 to 1000. Each is accepted or refused for itself."""
-
-    def __init__(
-        self,
-        *,
-        optimizations: _abc.Iterable[Global___CreateOptimizationRequest] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["optimizations", b"optimizations"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BatchCreateOptimizationsRequest: _TypeAlias = BatchCreateOptimizationsRequest  # noqa: Y015
-
-@_typing.final
-class BatchCreateOptimizationsResponse(_message.Message):
-    """One result per request, in the order of the requests."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RESULTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchCreateOptimizationsResult]:
-        """The results."""
-
-    def __init__(
-        self,
-        *,
-        results: _abc.Iterable[Global___BatchCreateOptimizationsResult] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BatchCreateOptimizationsResponse: _TypeAlias = BatchCreateOptimizationsResponse  # noqa: Y015
-
-@_typing.final
-class BatchCreateOptimizationsResult(_message.Message):
-    """What became of one request of a batch."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIMIZATION_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def optimization(self) -> Global___CreateOptimizationResponse:
-        """The accepted optimization."""
-
-    @_builtins.property
-    def error(self) -> _status_pb2.Status:
-        """Why the request was refused, as CreateOptimization alone would have said it."""
-
-    def __init__(
-        self,
-        *,
-        optimization: Global___CreateOptimizationResponse | None = ...,
-        error: _status_pb2.Status | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "optimization", b"optimization", "result", b"result"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "optimization", b"optimization", "result", b"result"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["optimization", "error"]  # noqa: Y015
-    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
-
-Global___BatchCreateOptimizationsResult: _TypeAlias = BatchCreateOptimizationsResult  # noqa: Y015

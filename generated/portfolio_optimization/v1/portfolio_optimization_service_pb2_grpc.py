@@ -5,6 +5,7 @@ import warnings
 
 from portfolio_optimization.v1 import factors_pb2 as portfolio__optimization_dot_v1_dot_factors__pb2
 from portfolio_optimization.v1 import frontier_pb2 as portfolio__optimization_dot_v1_dot_frontier__pb2
+from portfolio_optimization.v1 import optimization_calls_pb2 as portfolio__optimization_dot_v1_dot_optimization__calls__pb2
 from portfolio_optimization.v1 import optimization_pb2 as portfolio__optimization_dot_v1_dot_optimization__pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as portfolio__optimization_dot_v1_dot_rebalancing__pb2
 
@@ -50,33 +51,33 @@ class PortfolioOptimizationServiceStub:
                 _registered_method=True)
         self.ListOptimizations = channel.unary_unary(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/ListOptimizations',
-                request_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.ListOptimizationsRequest.SerializeToString,
-                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.ListOptimizationsResponse.FromString,
+                request_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.ListOptimizationsRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.ListOptimizationsResponse.FromString,
                 _registered_method=True)
         self.GetLatestOptimization = channel.unary_unary(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/GetLatestOptimization',
-                request_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.GetLatestOptimizationRequest.SerializeToString,
-                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.GetLatestOptimizationResponse.FromString,
+                request_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.GetLatestOptimizationRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.GetLatestOptimizationResponse.FromString,
                 _registered_method=True)
         self.WatchOptimization = channel.unary_stream(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/WatchOptimization',
-                request_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.WatchOptimizationRequest.SerializeToString,
-                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.WatchOptimizationResponse.FromString,
+                request_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.WatchOptimizationRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.WatchOptimizationResponse.FromString,
                 _registered_method=True)
         self.CancelOptimization = channel.unary_unary(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/CancelOptimization',
-                request_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.CancelOptimizationRequest.SerializeToString,
-                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.CancelOptimizationResponse.FromString,
+                request_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.CancelOptimizationRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.CancelOptimizationResponse.FromString,
                 _registered_method=True)
         self.Optimize = channel.unary_unary(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/Optimize',
-                request_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.OptimizeRequest.SerializeToString,
-                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.OptimizeResponse.FromString,
+                request_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.OptimizeRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.OptimizeResponse.FromString,
                 _registered_method=True)
         self.BatchCreateOptimizations = channel.unary_unary(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/BatchCreateOptimizations',
-                request_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.BatchCreateOptimizationsRequest.SerializeToString,
-                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.BatchCreateOptimizationsResponse.FromString,
+                request_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsResponse.FromString,
                 _registered_method=True)
         self.GenerateEfficientFrontier = channel.unary_unary(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/GenerateEfficientFrontier',
@@ -212,33 +213,33 @@ def add_PortfolioOptimizationServiceServicer_to_server(servicer, server):
             ),
             'ListOptimizations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOptimizations,
-                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.ListOptimizationsRequest.FromString,
-                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.ListOptimizationsResponse.SerializeToString,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.ListOptimizationsRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.ListOptimizationsResponse.SerializeToString,
             ),
             'GetLatestOptimization': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLatestOptimization,
-                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.GetLatestOptimizationRequest.FromString,
-                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.GetLatestOptimizationResponse.SerializeToString,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.GetLatestOptimizationRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.GetLatestOptimizationResponse.SerializeToString,
             ),
             'WatchOptimization': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchOptimization,
-                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.WatchOptimizationRequest.FromString,
-                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.WatchOptimizationResponse.SerializeToString,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.WatchOptimizationRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.WatchOptimizationResponse.SerializeToString,
             ),
             'CancelOptimization': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOptimization,
-                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.CancelOptimizationRequest.FromString,
-                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.CancelOptimizationResponse.SerializeToString,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.CancelOptimizationRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.CancelOptimizationResponse.SerializeToString,
             ),
             'Optimize': grpc.unary_unary_rpc_method_handler(
                     servicer.Optimize,
-                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.OptimizeRequest.FromString,
-                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.OptimizeResponse.SerializeToString,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.OptimizeRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.OptimizeResponse.SerializeToString,
             ),
             'BatchCreateOptimizations': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCreateOptimizations,
-                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__pb2.BatchCreateOptimizationsRequest.FromString,
-                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__pb2.BatchCreateOptimizationsResponse.SerializeToString,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsResponse.SerializeToString,
             ),
             'GenerateEfficientFrontier': grpc.unary_unary_rpc_method_handler(
                     servicer.GenerateEfficientFrontier,
@@ -341,8 +342,8 @@ class PortfolioOptimizationService:
             request,
             target,
             '/portfolio_optimization.v1.PortfolioOptimizationService/ListOptimizations',
-            portfolio__optimization_dot_v1_dot_optimization__pb2.ListOptimizationsRequest.SerializeToString,
-            portfolio__optimization_dot_v1_dot_optimization__pb2.ListOptimizationsResponse.FromString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.ListOptimizationsRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.ListOptimizationsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -368,8 +369,8 @@ class PortfolioOptimizationService:
             request,
             target,
             '/portfolio_optimization.v1.PortfolioOptimizationService/GetLatestOptimization',
-            portfolio__optimization_dot_v1_dot_optimization__pb2.GetLatestOptimizationRequest.SerializeToString,
-            portfolio__optimization_dot_v1_dot_optimization__pb2.GetLatestOptimizationResponse.FromString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.GetLatestOptimizationRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.GetLatestOptimizationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -395,8 +396,8 @@ class PortfolioOptimizationService:
             request,
             target,
             '/portfolio_optimization.v1.PortfolioOptimizationService/WatchOptimization',
-            portfolio__optimization_dot_v1_dot_optimization__pb2.WatchOptimizationRequest.SerializeToString,
-            portfolio__optimization_dot_v1_dot_optimization__pb2.WatchOptimizationResponse.FromString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.WatchOptimizationRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.WatchOptimizationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -422,8 +423,8 @@ class PortfolioOptimizationService:
             request,
             target,
             '/portfolio_optimization.v1.PortfolioOptimizationService/CancelOptimization',
-            portfolio__optimization_dot_v1_dot_optimization__pb2.CancelOptimizationRequest.SerializeToString,
-            portfolio__optimization_dot_v1_dot_optimization__pb2.CancelOptimizationResponse.FromString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.CancelOptimizationRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.CancelOptimizationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -449,8 +450,8 @@ class PortfolioOptimizationService:
             request,
             target,
             '/portfolio_optimization.v1.PortfolioOptimizationService/Optimize',
-            portfolio__optimization_dot_v1_dot_optimization__pb2.OptimizeRequest.SerializeToString,
-            portfolio__optimization_dot_v1_dot_optimization__pb2.OptimizeResponse.FromString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.OptimizeRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.OptimizeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -476,8 +477,8 @@ class PortfolioOptimizationService:
             request,
             target,
             '/portfolio_optimization.v1.PortfolioOptimizationService/BatchCreateOptimizations',
-            portfolio__optimization_dot_v1_dot_optimization__pb2.BatchCreateOptimizationsRequest.SerializeToString,
-            portfolio__optimization_dot_v1_dot_optimization__pb2.BatchCreateOptimizationsResponse.FromString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

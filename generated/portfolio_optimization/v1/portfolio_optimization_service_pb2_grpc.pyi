@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from portfolio_optimization.v1 import factors_pb2 as _factors_pb2
 from portfolio_optimization.v1 import frontier_pb2 as _frontier_pb2
+from portfolio_optimization.v1 import optimization_calls_pb2 as _optimization_calls_pb2
 from portfolio_optimization.v1 import optimization_pb2 as _optimization_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as _rebalancing_pb2
 import abc as _abc_1
@@ -40,17 +41,17 @@ class PortfolioOptimizationServiceStub:
     """Accept an optimization and answer at once; a worker computes it."""
     GetOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_pb2.GetOptimizationRequest, _optimization_pb2.GetOptimizationResponse]
     """Give an optimization as it is now."""
-    ListOptimizations: _grpc.UnaryUnaryMultiCallable[_optimization_pb2.ListOptimizationsRequest, _optimization_pb2.ListOptimizationsResponse]
+    ListOptimizations: _grpc.UnaryUnaryMultiCallable[_optimization_calls_pb2.ListOptimizationsRequest, _optimization_calls_pb2.ListOptimizationsResponse]
     """List optimizations, newest first."""
-    GetLatestOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_pb2.GetLatestOptimizationRequest, _optimization_pb2.GetLatestOptimizationResponse]
+    GetLatestOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_calls_pb2.GetLatestOptimizationRequest, _optimization_calls_pb2.GetLatestOptimizationResponse]
     """Give the latest completed optimization of a portfolio."""
-    WatchOptimization: _grpc.UnaryStreamMultiCallable[_optimization_pb2.WatchOptimizationRequest, _optimization_pb2.WatchOptimizationResponse]
+    WatchOptimization: _grpc.UnaryStreamMultiCallable[_optimization_calls_pb2.WatchOptimizationRequest, _optimization_calls_pb2.WatchOptimizationResponse]
     """Follow an optimization: its present status, then every change, until it has ended."""
-    CancelOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_pb2.CancelOptimizationRequest, _optimization_pb2.CancelOptimizationResponse]
+    CancelOptimization: _grpc.UnaryUnaryMultiCallable[_optimization_calls_pb2.CancelOptimizationRequest, _optimization_calls_pb2.CancelOptimizationResponse]
     """Stop an optimization, the running solver included."""
-    Optimize: _grpc.UnaryUnaryMultiCallable[_optimization_pb2.OptimizeRequest, _optimization_pb2.OptimizeResponse]
+    Optimize: _grpc.UnaryUnaryMultiCallable[_optimization_calls_pb2.OptimizeRequest, _optimization_calls_pb2.OptimizeResponse]
     """Accept an optimization and answer when it has ended. A deadline that passes or a cancelled call stops it."""
-    BatchCreateOptimizations: _grpc.UnaryUnaryMultiCallable[_optimization_pb2.BatchCreateOptimizationsRequest, _optimization_pb2.BatchCreateOptimizationsResponse]
+    BatchCreateOptimizations: _grpc.UnaryUnaryMultiCallable[_optimization_calls_pb2.BatchCreateOptimizationsRequest, _optimization_calls_pb2.BatchCreateOptimizationsResponse]
     """Accept many optimizations; each is accepted or refused for itself."""
     GenerateEfficientFrontier: _grpc.UnaryUnaryMultiCallable[_frontier_pb2.EfficientFrontierRequest, _frontier_pb2.EfficientFrontierResponse]
     """Compute an efficient frontier.
@@ -82,17 +83,17 @@ class PortfolioOptimizationServiceAsyncStub(PortfolioOptimizationServiceStub):
     """Accept an optimization and answer at once; a worker computes it."""
     GetOptimization: _aio.UnaryUnaryMultiCallable[_optimization_pb2.GetOptimizationRequest, _optimization_pb2.GetOptimizationResponse]  # type: ignore[assignment]
     """Give an optimization as it is now."""
-    ListOptimizations: _aio.UnaryUnaryMultiCallable[_optimization_pb2.ListOptimizationsRequest, _optimization_pb2.ListOptimizationsResponse]  # type: ignore[assignment]
+    ListOptimizations: _aio.UnaryUnaryMultiCallable[_optimization_calls_pb2.ListOptimizationsRequest, _optimization_calls_pb2.ListOptimizationsResponse]  # type: ignore[assignment]
     """List optimizations, newest first."""
-    GetLatestOptimization: _aio.UnaryUnaryMultiCallable[_optimization_pb2.GetLatestOptimizationRequest, _optimization_pb2.GetLatestOptimizationResponse]  # type: ignore[assignment]
+    GetLatestOptimization: _aio.UnaryUnaryMultiCallable[_optimization_calls_pb2.GetLatestOptimizationRequest, _optimization_calls_pb2.GetLatestOptimizationResponse]  # type: ignore[assignment]
     """Give the latest completed optimization of a portfolio."""
-    WatchOptimization: _aio.UnaryStreamMultiCallable[_optimization_pb2.WatchOptimizationRequest, _optimization_pb2.WatchOptimizationResponse]  # type: ignore[assignment]
+    WatchOptimization: _aio.UnaryStreamMultiCallable[_optimization_calls_pb2.WatchOptimizationRequest, _optimization_calls_pb2.WatchOptimizationResponse]  # type: ignore[assignment]
     """Follow an optimization: its present status, then every change, until it has ended."""
-    CancelOptimization: _aio.UnaryUnaryMultiCallable[_optimization_pb2.CancelOptimizationRequest, _optimization_pb2.CancelOptimizationResponse]  # type: ignore[assignment]
+    CancelOptimization: _aio.UnaryUnaryMultiCallable[_optimization_calls_pb2.CancelOptimizationRequest, _optimization_calls_pb2.CancelOptimizationResponse]  # type: ignore[assignment]
     """Stop an optimization, the running solver included."""
-    Optimize: _aio.UnaryUnaryMultiCallable[_optimization_pb2.OptimizeRequest, _optimization_pb2.OptimizeResponse]  # type: ignore[assignment]
+    Optimize: _aio.UnaryUnaryMultiCallable[_optimization_calls_pb2.OptimizeRequest, _optimization_calls_pb2.OptimizeResponse]  # type: ignore[assignment]
     """Accept an optimization and answer when it has ended. A deadline that passes or a cancelled call stops it."""
-    BatchCreateOptimizations: _aio.UnaryUnaryMultiCallable[_optimization_pb2.BatchCreateOptimizationsRequest, _optimization_pb2.BatchCreateOptimizationsResponse]  # type: ignore[assignment]
+    BatchCreateOptimizations: _aio.UnaryUnaryMultiCallable[_optimization_calls_pb2.BatchCreateOptimizationsRequest, _optimization_calls_pb2.BatchCreateOptimizationsResponse]  # type: ignore[assignment]
     """Accept many optimizations; each is accepted or refused for itself."""
     GenerateEfficientFrontier: _aio.UnaryUnaryMultiCallable[_frontier_pb2.EfficientFrontierRequest, _frontier_pb2.EfficientFrontierResponse]  # type: ignore[assignment]
     """Compute an efficient frontier.
@@ -134,44 +135,44 @@ class PortfolioOptimizationServiceServicer:
 
     def ListOptimizations(
         self,
-        request: _optimization_pb2.ListOptimizationsRequest,
+        request: _optimization_calls_pb2.ListOptimizationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_optimization_pb2.ListOptimizationsResponse, _abc.Awaitable[_optimization_pb2.ListOptimizationsResponse]]:
+    ) -> _typing.Union[_optimization_calls_pb2.ListOptimizationsResponse, _abc.Awaitable[_optimization_calls_pb2.ListOptimizationsResponse]]:
         """List optimizations, newest first."""
 
     def GetLatestOptimization(
         self,
-        request: _optimization_pb2.GetLatestOptimizationRequest,
+        request: _optimization_calls_pb2.GetLatestOptimizationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_optimization_pb2.GetLatestOptimizationResponse, _abc.Awaitable[_optimization_pb2.GetLatestOptimizationResponse]]:
+    ) -> _typing.Union[_optimization_calls_pb2.GetLatestOptimizationResponse, _abc.Awaitable[_optimization_calls_pb2.GetLatestOptimizationResponse]]:
         """Give the latest completed optimization of a portfolio."""
 
     def WatchOptimization(
         self,
-        request: _optimization_pb2.WatchOptimizationRequest,
+        request: _optimization_calls_pb2.WatchOptimizationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_optimization_pb2.WatchOptimizationResponse], _abc.AsyncIterator[_optimization_pb2.WatchOptimizationResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_optimization_calls_pb2.WatchOptimizationResponse], _abc.AsyncIterator[_optimization_calls_pb2.WatchOptimizationResponse]]:
         """Follow an optimization: its present status, then every change, until it has ended."""
 
     def CancelOptimization(
         self,
-        request: _optimization_pb2.CancelOptimizationRequest,
+        request: _optimization_calls_pb2.CancelOptimizationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_optimization_pb2.CancelOptimizationResponse, _abc.Awaitable[_optimization_pb2.CancelOptimizationResponse]]:
+    ) -> _typing.Union[_optimization_calls_pb2.CancelOptimizationResponse, _abc.Awaitable[_optimization_calls_pb2.CancelOptimizationResponse]]:
         """Stop an optimization, the running solver included."""
 
     def Optimize(
         self,
-        request: _optimization_pb2.OptimizeRequest,
+        request: _optimization_calls_pb2.OptimizeRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_optimization_pb2.OptimizeResponse, _abc.Awaitable[_optimization_pb2.OptimizeResponse]]:
+    ) -> _typing.Union[_optimization_calls_pb2.OptimizeResponse, _abc.Awaitable[_optimization_calls_pb2.OptimizeResponse]]:
         """Accept an optimization and answer when it has ended. A deadline that passes or a cancelled call stops it."""
 
     def BatchCreateOptimizations(
         self,
-        request: _optimization_pb2.BatchCreateOptimizationsRequest,
+        request: _optimization_calls_pb2.BatchCreateOptimizationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_optimization_pb2.BatchCreateOptimizationsResponse, _abc.Awaitable[_optimization_pb2.BatchCreateOptimizationsResponse]]:
+    ) -> _typing.Union[_optimization_calls_pb2.BatchCreateOptimizationsResponse, _abc.Awaitable[_optimization_calls_pb2.BatchCreateOptimizationsResponse]]:
         """Accept many optimizations; each is accepted or refused for itself."""
 
     def GenerateEfficientFrontier(

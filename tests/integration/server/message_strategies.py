@@ -34,9 +34,9 @@ HOSTILE_NUMBERS = (
 HOSTILE_INTEGERS = (0, 1, 2, 3, 1000, 1001, 2**31 - 1)
 _PLAUSIBLE_WORDS = {
     "portfolio_id": ("sample-growth", "sample-defensive"),
-    "optimization_type": (*OPTIMIZATION_TYPES.served, OPTIMIZATION_TYPES.planned[0]),
-    "objective": (*OBJECTIVES.served, OBJECTIVES.planned[0]),
-    "risk_measure": ("", *RISK_MEASURES.served, RISK_MEASURES.planned[0]),
+    "optimization_type": (*OPTIMIZATION_TYPES.served, *OPTIMIZATION_TYPES.planned[:1]),
+    "objective": (*OBJECTIVES.served, *OBJECTIVES.planned[:1]),
+    "risk_measure": ("", *RISK_MEASURES.served),
     "target_type": (*TARGET_TYPES.served, *TARGET_TYPES.planned),
     "status": OPTIMIZATION_STATUSES.served,
     "benchmark_id": ("", "sample-sp500"),

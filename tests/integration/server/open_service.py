@@ -16,7 +16,7 @@ import psycopg
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from portfolio_optimization.v1 import optimization_pb2
+from portfolio_optimization.v1 import optimization_calls_pb2, optimization_pb2
 from portfolio_optimization.v1.portfolio_optimization_service_pb2_grpc import PortfolioOptimizationServiceStub
 from psycopg import sql
 
@@ -65,9 +65,14 @@ class OpenService:
         """All answers of a streaming call."""
         return self._runner.run(self._stream(method, request))
 
+    @property
+    def stub(self) -> Any:
+        """The calls themselves, for use on the service's event loop."""
+        return self._stub
+
     def optimize(self, request: optimization_pb2.CreateOptimizationRequest) -> Any:
         """What an optimization ended with."""
-        return self.call("Optimize", optimization_pb2.OptimizeRequest(optimization=request)).optimization
+        return self.call("Optimize", optimization_calls_pb2.OptimizeRequest(optimization=request)).optimization
 
     async def _open(self, database_url: str, load_sample: bool) -> None:
         settings = Settings(

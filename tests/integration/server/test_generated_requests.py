@@ -11,7 +11,14 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from portfolio_optimization.v1 import common_pb2, estimation_pb2, factors_pb2, frontier_pb2, rebalancing_pb2
+from portfolio_optimization.v1 import (
+    common_pb2,
+    estimation_pb2,
+    factors_pb2,
+    frontier_pb2,
+    optimization_calls_pb2,
+    rebalancing_pb2,
+)
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
 from server.sample import files
@@ -33,12 +40,14 @@ FRONTIER = frontier_pb2.EfficientFrontierRequest(portfolio_id="sample-growth")
 REQUESTS: dict[str, Message] = {
     "CreateOptimization": OPTIMIZATION,
     "GetOptimization": pb.GetOptimizationRequest(),
-    "ListOptimizations": pb.ListOptimizationsRequest(),
-    "GetLatestOptimization": pb.GetLatestOptimizationRequest(portfolio_id="sample-growth"),
-    "WatchOptimization": pb.WatchOptimizationRequest(),
-    "CancelOptimization": pb.CancelOptimizationRequest(),
-    "Optimize": pb.OptimizeRequest(optimization=OPTIMIZATION),
-    "BatchCreateOptimizations": pb.BatchCreateOptimizationsRequest(optimizations=[OPTIMIZATION, OPTIMIZATION]),
+    "ListOptimizations": optimization_calls_pb2.ListOptimizationsRequest(),
+    "GetLatestOptimization": optimization_calls_pb2.GetLatestOptimizationRequest(portfolio_id="sample-growth"),
+    "WatchOptimization": optimization_calls_pb2.WatchOptimizationRequest(),
+    "CancelOptimization": optimization_calls_pb2.CancelOptimizationRequest(),
+    "Optimize": optimization_calls_pb2.OptimizeRequest(optimization=OPTIMIZATION),
+    "BatchCreateOptimizations": optimization_calls_pb2.BatchCreateOptimizationsRequest(
+        optimizations=[OPTIMIZATION, OPTIMIZATION]
+    ),
     "GenerateEfficientFrontier": FRONTIER,
     "StreamEfficientFrontier": frontier_pb2.StreamEfficientFrontierRequest(frontier=FRONTIER),
     "GenerateRebalancePlan": rebalancing_pb2.RebalancePlanRequest(
@@ -121,7 +130,7 @@ def check_answer(service: OpenService, method: str, answer: Any) -> None:
         check_ended(answer.optimization)
     if method == "CreateOptimization" and answer.optimization_id:
         watched = service.stream(
-            "WatchOptimization", pb.WatchOptimizationRequest(optimization_id=answer.optimization_id)
+            "WatchOptimization", optimization_calls_pb2.WatchOptimizationRequest(optimization_id=answer.optimization_id)
         )
         check_ended(watched[-1].optimization)
     if method == "BatchCreateOptimizations":
@@ -147,7 +156,7 @@ def test_extreme_moments_and_views_end_honestly(service: OpenService) -> None:
     @examples(40)
     @given(extreme())
     def each(request: pb.CreateOptimizationRequest) -> None:
-        answer = judge(service, "Optimize", pb.OptimizeRequest(optimization=request))
+        answer = judge(service, "Optimize", optimization_calls_pb2.OptimizeRequest(optimization=request))
         if answer is not None:
             check_ended(answer.optimization)
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
-from portfolio_optimization.v1 import common_pb2, estimation_pb2, factors_pb2, frontier_pb2, rebalancing_pb2
+from portfolio_optimization.v1 import (
+    common_pb2,
+    estimation_pb2,
+    factors_pb2,
+    frontier_pb2,
+    optimization_calls_pb2,
+    rebalancing_pb2,
+)
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
 from server.sample import files
@@ -28,9 +35,9 @@ VIEW = estimation_pb2.View(name="apple", weights={"AAPL": 1.0, "KO": -1.0}, expe
 LIMITS = pb.OptimizationConstraints(max_position_size=0.15, max_sector_exposure=0.35, max_turnover=0.3)
 
 
-def optimization(optimization_type: str = "mean_variance", **fields: Any) -> pb.OptimizeRequest:
+def optimization(optimization_type: str = "mean_variance", **fields: Any) -> optimization_calls_pb2.OptimizeRequest:
     request = pb.CreateOptimizationRequest(portfolio_id="sample-growth", optimization_type=optimization_type, **fields)
-    return pb.OptimizeRequest(optimization=request)
+    return optimization_calls_pb2.OptimizeRequest(optimization=request)
 
 
 REQUESTS: dict[str, tuple[str, Message]] = {

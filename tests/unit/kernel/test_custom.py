@@ -27,6 +27,8 @@ from tests.unit.kernel.zoo import SETTINGS, bounds_of, universe
 
 UNIVERSES = ("factor 30", "cash", "singular", "duplicates")
 FINE = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
+# Finer than doubles reach on some cases: the oracle then stops at its best and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 
 
 def terms_of(u):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from portfolio_optimization.v1 import optimization_pb2
+from portfolio_optimization.v1 import optimization_calls_pb2, optimization_pb2
 from portfolio_optimization.v1 import portfolio_optimization_service_pb2_grpc as service
 
 from server.demo import run, run_demo
@@ -30,7 +30,9 @@ class Answering(service.PortfolioOptimizationServiceServicer):
 
     async def WatchOptimization(self, request, context):
         for status in ("pending", "running", self.status):
-            yield optimization_pb2.WatchOptimizationResponse(optimization_id=request.optimization_id, status=status)
+            yield optimization_calls_pb2.WatchOptimizationResponse(
+                optimization_id=request.optimization_id, status=status
+            )
 
     async def GetOptimization(self, request, context):
         return answers.optimization(self.status)

@@ -1,0 +1,161 @@
+"""Smallest sets of limits that cannot hold together.
+
+A deletion filter (Chinneck & Dravnieks 1991) makes a conflict irreducible: without any one of its members the others
+can hold. A smallest one is then found by its dual (Ignatiev, Previti, Liffiton & Marques-Silva 2015): every conflict
+meets every *correction*, a set of limits without which the others hold, so a least set that meets all corrections found
+so far is no larger than the smallest conflict, and is one as soon as it conflicts. The same with the parts exchanged
+finds the fewest limits that must give way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from kernel.diagnosis.elastic import NOTHING, Elastic, Outcome
+from kernel.problem import Settings
+from kernel.solution import Minimality
+from kernel.solvers import RawStatus
+
+Names = frozenset[str]
+
+# Rounds of the search for a smallest set; mostly a handful is needed.
+_ROUNDS = 40
+# Of the time that is left, what one integer search may use.
+_SHARE = 0.2
+# Multipliers this small beside the largest are rounding.
+_NEGLIGIBLE = 1e-7
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Answers whether limits can hold together, and remembers whether it ever could not tell.
+
+    Attributes:
+        settled: False once an integer search ended at its limit.
+    """
+
+    elastic: Elastic
+    settings: Settings
+    settled: bool = True
+    _known: dict[tuple[Names, Names, bool], Outcome | None] = field(default_factory=dict)
+
+    def conflict(self, names: Collection[str]) -> Names | None:
+        """Limits among `names` that cannot hold together beside the hard ones; None when all of `names` can."""
+        found = self.convex_conflict(names)
+        if found is not None or self.elastic.is_convex:
+            return found
+        status = self.elastic.status(self.limited(), free=frozenset(self.elastic.names) - set(names))
+        self.settled &= status in (RawStatus.SOLVED, RawStatus.INFEASIBLE)
+        return frozenset(names) if status is RawStatus.INFEASIBLE else None
+
+    def convex_conflict(self, names: Collection[str]) -> Names | None:
+        """The same, were switches and lots not whole."""
+        others = frozenset(self.elastic.names) - set(names)
+        outcome = self.least_change(names, free=others, discrete=False)
+        if outcome is None or outcome.bound <= NOTHING:
+            return None
+        weight = outcome.multipliers
+        holding = weight > _NEGLIGIBLE * weight.max()
+        return frozenset(n for n, holds in zip(self.elastic.names, holding, strict=True) if holds and n in names)
+
+    def correction(self, held: Collection[str]) -> Names | None:
+        """Limits without which all others hold, `held` among them; None where there are none."""
+        outcome = self.least_change(frozenset(self.elastic.names) - set(held))
+        if outcome is None:
+            return None
+        return frozenset(n for n, e in zip(self.elastic.names, outcome.changes, strict=True) if e > NOTHING)
+
+    def least_change(
+        self, elastic: Collection[str], *, free: Names = frozenset(), discrete: bool = True
+    ) -> Outcome | None:
+        """`Elastic.least_change` within the time of one search, solved once for each question."""
+        question = (frozenset(elastic), free, discrete and not self.elastic.is_convex)
+        if question not in self._known:
+            chosen, left_out, whole = question
+            outcome = self.elastic.least_change(self.limited(), elastic=chosen, free=left_out, discrete=whole)
+            self._known[question] = outcome
+        return self._known[question]
+
+    def limited(self) -> Settings:
+        """Settings for one of many integer searches."""
+        now = self.settings.clock()
+        return replace(self.settings, deadline=now + _SHARE * max(self.settings.deadline - now, 0.0))
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the deadline lies ahead."""
+        return self.settings.clock() < self.settings.deadline
+
+
+def irreducible(oracle: Oracle, members: Collection[str]) -> Names:
+    """A conflict inside the conflict `members` that is none without any one of its limits.
+
+    Limits are left out in growing groups as long as a conflict remains, in shrinking ones when none does.
+    """
+    pending, needed, group = sorted(members), list[str](), 1
+    while pending and oracle.has_time:
+        rest = [*needed, *pending[group:]]
+        found = oracle.conflict(rest)
+        if found is not None:
+            pending, group = [name for name in pending[group:] if name in found], 2 * group
+        elif group > 1:
+            group = max(1, group // 4)
+        else:
+            needed.append(pending.pop(0))
+    return frozenset([*needed, *pending])
+
+
+def smallest_conflict(oracle: Oracle, members: Collection[str]) -> tuple[Names, Minimality]:
+    """A conflict with as few limits as possible, from a first one, and what is proven of it."""
+    first = irreducible(oracle, members)
+    if not (oracle.has_time and oracle.settled):
+        return first, Minimality.UNPROVEN
+    corrections: list[Names] = []
+    for _ in range(_ROUNDS):
+        least = _least_hitting(corrections)
+        if len(least) >= len(first):
+            return first, Minimality.SMALLEST
+        correction = oracle.correction(least)
+        if correction is None and oracle.settled and oracle.conflict(least) is not None:
+            return least, Minimality.SMALLEST
+        if not correction or not oracle.has_time:
+            break
+        corrections.append(correction)
+    return first, Minimality.IRREDUCIBLE
+
+
+def fewest_changes(oracle: Oracle, conflict: Names) -> tuple[Names, list[Names]] | None:
+    """The fewest limits without which all others hold, and the conflicts that every such choice has to meet.
+
+    None where the search was stopped before it knew.
+    """
+    conflicts = [conflict]
+    for _ in range(_ROUNDS):
+        least = _least_hitting(conflicts)
+        found = oracle.conflict(set(oracle.elastic.names) - least)
+        if not (oracle.has_time and oracle.settled):
+            break
+        if found is None:
+            return least, conflicts
+        conflicts.append(irreducible(oracle, found))
+    return None
+
+
+def _least_hitting(sets: Sequence[Names]) -> Names:
+    """A least set that has a member in common with each of `sets`."""
+    names = sorted(frozenset().union(*sets))
+    if not names:
+        return frozenset()
+    meets = np.array([[float(name in each) for name in names] for each in sets])
+    answer = milp(
+        np.ones(len(names)),
+        integrality=np.ones(len(names), dtype=np.int64),
+        bounds=Bounds(0.0, 1.0),
+        constraints=LinearConstraint(meets, lb=1.0),
+    )
+    assert answer.x is not None, "taking every name meets every set"
+    return frozenset(name for name, chosen in zip(names, answer.x, strict=True) if chosen > 0.5)

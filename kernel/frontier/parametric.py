@@ -1,0 +1,199 @@
+"""The exact path of a parametric quadratic program: all its corners, under any linear rows and bounds.
+
+    minimize  1/2 x'Px + q'x - lambda c'x    s.t.  the rows and bounds of a program        for every lambda >= 0
+
+Between corners x and the multipliers are linear in lambda. The path is found from somewhere in its middle, where active
+sets are seldom in doubt, down to lambda = 0 and up to where c'x is highest. Where it is held up by an active set that
+cannot be told from others, the next one is looked for a little further on and followed back.
+
+References: Markowitz (1956); Best (1996); Niedermayer & Niedermayer (2010); Bailey & Lopez de Prado (2013).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kernel.canonical import Matrix, Program, Vector
+from kernel.frontier.active_set import Line
+from kernel.frontier.reduction import Reduction
+from kernel.frontier.start import active_set_at
+from kernel.problem import Settings
+from kernel.solvers import RawStatus, solve_convex
+
+# Places to begin at, in lambdas of a program whose variances and returns are of size one.
+_BEGINNINGS = (0.0831, 0.431, 0.0117, 2.37, 0.00193)
+_BEYOND = (1e-6, 1e-4, 1e-2)
+_LARGEST_LAMBDA = 1e12
+_SAME = 1e-12
+_JUMP = 1e-10
+_STRAIGHT = 1e-12
+_STEPS_PER_VARIABLE = 50
+_CONTINUOUS = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Corners:
+    """The corners of a path by rising lambda; at a jump two have the same, and where x waits two have the same x.
+
+    Attributes:
+        multipliers: (k,) lambda.
+        X: (k, N) variables.
+        Z: (k, m) multipliers of the rows.
+        ray: (N,) and (m,) by which X and Z change per lambda beyond the last corner; None where the path ends.
+    """
+
+    multipliers: Vector
+    X: Matrix
+    Z: Matrix
+    ray: tuple[Vector, Vector] | None = None
+
+
+def trace(program: Program, c: Vector, settings: Settings) -> Corners | None:
+    """All corners of the path; None where it cannot be followed, and a caller has to solve point by point.
+
+    Args:
+        program: With linear rows and no discrete variables.
+        c: (N,) the direction in which lambda pushes x.
+        settings: How exactly to solve where a path begins.
+    """
+    reduction = Reduction.of(program, c)
+    walk = _Walk(reduction, settings)
+    for beginning in _BEGINNINGS:
+        line = walk.line_at(beginning)
+        if line is None:
+            continue
+        down = walk.follow(line, -1.0)
+        up = None if down is None else walk.follow(line, 1.0)
+        if down is not None and up is not None:
+            return _collect(reduction, [*down.points[::-1], *up.points], up.ray)
+    return None
+
+
+@dataclass(slots=True)
+class _Point:
+    lam: float
+    y: Vector
+    z: Vector
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Corners in the order in which they were met; `ended` is False where the path was held up at the last of them."""
+
+    points: list[_Point]
+    ended: bool = False
+    ray: tuple[Vector, Vector] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Follows the path of one reduced program."""
+
+    reduction: Reduction
+    settings: Settings
+
+    def line_at(self, lam: float) -> Line | None:
+        """The line on which the optimum at lambda lies."""
+        program, scaled = self.reduction.program, lam * self.reduction.lambda_size
+        raw = solve_convex(replace(program, q=program.q - scaled * self.reduction.c), self.settings)
+        if raw.status is not RawStatus.SOLVED:
+            return None
+        y, z = self.reduction.shrink(raw.x, raw.z, lam)
+        active = active_set_at(self.reduction.reduced, y, z, lam)
+        return None if active is None else Line.of(self.reduction.reduced, active, lam)
+
+    def follow(self, line: Line, sign: float) -> _Stretch | None:
+        """The path from `line` to its end, by way of other beginnings where it is held up."""
+        stretch = self._walk(line, sign, np.inf if sign > 0 else 0.0)
+        while not stretch.ended:
+            last = stretch.points[-1] if stretch.points else _Point(line.lam, line.y, line.z)
+            beyond = self._resume(last, sign)
+            if beyond is None:
+                return None
+            further = self._walk(beyond[0], sign, np.inf if sign > 0 else 0.0)
+            points = [*stretch.points, *beyond[1], *further.points]
+            stretch = _Stretch(points, further.ended, further.ray)
+        return stretch
+
+    def _resume(self, last: _Point, sign: float) -> tuple[Line, list[_Point]] | None:
+        """A line beyond where the path was held up, and the corners between."""
+        for share in _BEYOND:
+            lam = last.lam * (1.0 + sign * share) + max(sign, 0.0) * share**2
+            line = self.line_at(lam)
+            if line is None:
+                continue
+            back = self._walk(line, -sign, last.lam)
+            found = back.points[-1] if back.points else None
+            if found is not None and abs(found.lam - last.lam) <= _SAME * (1.0 + last.lam):
+                near = float(np.abs(found.y - last.y).max(initial=0.0))
+                if near <= _CONTINUOUS * (1.0 + float(np.abs(last.y).max(initial=0.0))):
+                    return line, back.points[-2::-1]
+        return None
+
+    def _walk(self, line: Line, sign: float, until: float) -> _Stretch:
+        """Corners from `line` to lambda = `until`, or to where it is held up."""
+        stretch, seen, lowest = _Stretch([]), {line.active.key()}, False
+        for _ in range(_STEPS_PER_VARIABLE * (line.problem.size + len(line.problem.b) + 1)):
+            event = line.next_event(sign, lowest=lowest)
+            lam = np.inf if event is None else line.lam + sign * event.distance
+            if (lam <= until) if sign < 0 else (lam >= min(until, _LARGEST_LAMBDA)):
+                return self._end(stretch, line, sign, until)
+            assert event is not None
+            if abs(lam - line.lam) > _SAME * lam:
+                seen, lowest = set(), False
+            _append(stretch.points, _Point(lam, *line.at(lam)))
+            active = line.pivot(event, sign, lam)
+            following = None if active is None else Line.of(line.problem, active, lam)
+            if active is None or following is None or (active.key() in seen and lowest):
+                return stretch
+            if active.key() in seen:
+                seen, lowest = set(), True
+            seen.add(active.key())
+            line = following
+            _append(stretch.points, _Point(lam, line.y, line.z))
+        return stretch
+
+    def _end(self, stretch: _Stretch, line: Line, sign: float, until: float) -> _Stretch:
+        stretch.ended = True
+        if np.isfinite(until):
+            stretch.points.append(_Point(until, *line.at(until)))
+        elif line.dy.any():
+            stretch.ray = (line.dy, line.dz)
+        return stretch
+
+
+def _append(points: list[_Point], point: _Point) -> None:
+    """Add a corner, or let it stand for the last one where both are the same."""
+    if points and abs(points[-1].lam - point.lam) <= _SAME * point.lam:
+        if float(np.abs(points[-1].y - point.y).max(initial=0.0)) <= _JUMP:
+            points.pop()
+    points.append(point)
+
+
+def _collect(reduction: Reduction, points: list[_Point], ray: tuple[Vector, Vector] | None) -> Corners:
+    """The corners in x's terms, without those that the path passes straight."""
+    if ray is not None:
+        last = points[-1]
+        points = [*points, _Point(last.lam + 1.0, last.y + ray[0], last.z + ray[1])]
+    lam, Y, Z = (np.array([getattr(point, field) for point in points]) for field in ("lam", "y", "z"))
+    kept = _corners(lam, np.column_stack([Y, Z]))
+    multipliers, X, multiplied = reduction.expand(lam[kept], Y[kept], Z[kept])
+    if ray is None:
+        return Corners(multipliers, X, multiplied)
+    step = multipliers[-1] - multipliers[-2]
+    beyond = ((X[-1] - X[-2]) / step, (multiplied[-1] - multiplied[-2]) / step)
+    return Corners(multipliers[:-1], X[:-1], multiplied[:-1], beyond)
+
+
+def _corners(lam: Vector, values: Matrix) -> list[int]:
+    """The ends, and the places where `values` do not lie on the line between the neighbours that stay."""
+    kept = [0]
+    for k in range(1, len(lam) - 1):
+        width = lam[k + 1] - lam[kept[-1]]
+        share = (lam[k] - lam[kept[-1]]) / width if width > 0.0 else 0.0
+        between = (1.0 - share) * values[kept[-1]] + share * values[k + 1]
+        if np.abs(between - values[k]).max() > _STRAIGHT * max(1.0, float(np.abs(values[k]).max())):
+            kept.append(k)
+    return [*kept, len(lam) - 1] if len(lam) > 1 else kept

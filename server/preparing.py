@@ -1,0 +1,87 @@
+"""From a checked request to everything its computation needs: stored parts filled in, names checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from server.compute.inputs import MarketInputs
+from server.limit_specs import ExposureSpec
+from server.loading import Holdings, MarketLoader, Universe
+from server.loading_models import ModelLoader
+from server.specs import ModelSpec, OptimizationSpec, ScenarioSpec
+from server.universe import check_universe
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that can be computed, with its data."""
+
+    spec: OptimizationSpec
+    inputs: MarketInputs
+    holdings: Holdings
+
+
+async def accept(loader: MarketLoader, spec: OptimizationSpec) -> Universe:
+    """Check a request against its universe without reading prices.
+
+    Raises:
+        NotFound: Something named does not exist.
+        NotReady: There is nothing to choose from, or the pack lacks some of it.
+        InvalidRequest: With every fault.
+    """
+    filled = await with_stored(loader.models, spec)
+    universe = await loader.universe(filled.portfolio_id, filled.model, filled.instrument_ids)
+    check_universe(universe.assets, filled, universe.benchmark)
+    return universe
+
+
+async def prepare(loader: MarketLoader, spec: OptimizationSpec) -> Prepared:
+    """Load what a request needs, and check it.
+
+    Raises:
+        NotFound: Something named does not exist.
+        NotReady: There is nothing to choose from, or prices are missing; the instruments are named.
+        InvalidRequest: With every fault.
+    """
+    filled = await with_stored(loader.models, spec)
+    inputs, holdings = await loader.market(filled.portfolio_id, filled.model, filled.instrument_ids)
+    check_universe(inputs.assets, filled, inputs.benchmark)
+    return Prepared(filled, inputs, holdings)
+
+
+async def with_stored(models: ModelLoader, spec: OptimizationSpec) -> OptimizationSpec:
+    """The request with the scenarios, forecast, covariance and exposures that it names by their ids.
+
+    Raises:
+        NotFound: There is none of an id.
+    """
+    model = await _with_scenarios(models, spec.model)
+    if model.returns.forecast_id:
+        forecast = await models.forecast(model.returns.forecast_id)
+        values = forecast.periods[0].expected_returns
+        model = replace(model, returns=replace(model.returns, values=values))
+    if model.risk.covariance_id:
+        stored = await models.covariance(model.risk.covariance_id)
+        model = replace(model, risk=replace(model.risk, names=stored.instrument_ids, Sigma=stored.Sigma))
+    exposures = await _with_exposures(models, spec.constraints.exposures)
+    return replace(spec, model=model, constraints=replace(spec.constraints, exposures=exposures))
+
+
+async def _with_scenarios(models: ModelLoader, model: ModelSpec) -> ModelSpec:
+    asked = model.scenarios
+    if asked is None or not asked.id:
+        return model
+    stored = await models.scenarios(asked.id)
+    scenarios = ScenarioSpec(asked.id, stored.instrument_ids, stored.returns, stored.probabilities, stored.days)
+    return replace(model, scenarios=scenarios)
+
+
+async def _with_exposures(models: ModelLoader, asked: ExposureSpec) -> ExposureSpec:
+    if not asked.id:
+        return asked
+    stored = await models.exposures(asked.id)
+    columns = {
+        factor: dict(zip(stored.instrument_ids, stored.B[:, k].tolist(), strict=True))
+        for k, factor in enumerate(stored.factors)
+    }
+    return ExposureSpec(asked.id, columns)
