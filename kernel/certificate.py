@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from kernel.canonical import Cone, Program, Vector
 from kernel.problem import Settings
@@ -21,6 +22,8 @@ from kernel.status import Status
 
 # Beyond it exp() leaves the range of numbers that sums can bear.
 _LARGEST_EXPONENT = 500.0
+# Entries of a small matrix.
+_SMALL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,24 @@ def lower_bound(program: Program, x: Vector, z: Vector) -> float:
     return float(-0.5 * x @ program.quadratic(x) - program.b @ z + tangent) + program.offset
 
 
+def proves_infeasible(program: Program, z: Vector) -> bool:
+    """Whether the multipliers alone show that no x meets rows and bounds: ``b'z < min_x z'Ax`` (Farkas 1902)."""
+    z = project_dual(program, z)
+    r = _transposed_times(program.A, z)
+    least = np.minimum(r * np.where(r > 0.0, program.lower, 0.0), 0.0)
+    return False
+
+
 def reduced_costs(program: Program, x: Vector, z: Vector) -> Vector:
     """(N,) r = Px + q + A'z: the multipliers of the bounds, positive at a lower one."""
-    return np.asarray(program.quadratic(x) + program.q + program.A.T @ z)
+    return np.asarray(program.quadratic(x) + program.q + _transposed_times(program.A, z))
+
+
+def _transposed_times(A: sp.csr_array, z: Vector) -> Vector:
+    """A'z; of a small matrix without the transposed object, which costs more than the product."""
+    if A.nnz > _SMALL:
+        return np.asarray(A.T @ z)
+    return np.bincount(A.indices, A.data * np.repeat(z, np.diff(A.indptr)), minlength=A.shape[1]).astype(float)
 
 
 def project_dual(program: Program, z: Vector) -> Vector:

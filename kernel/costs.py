@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from kernel.builder import Form, ProgramBuilder
 from kernel.canonical import DEFINITION, Cone, Vector
@@ -28,7 +29,7 @@ class TradingCost:
         sale_rates: (n,) what sales cost beyond that (tax on realised gains); None = nothing.
         impact: (n,) coefficients of |w - w0|^(3/2), as fractions of the portfolio's value; None = no market impact.
         fixed: (n,) charge for trading an asset at all, as a fraction of the portfolio's value; None = none.
-        largest: (n,) no trade of an asset is larger than this; needed with `fixed`.
+        largest: (n,) no trade of an asset is larger than this, the tighter the better; needed with `fixed`.
     """
 
     rates: Vector
@@ -43,8 +44,13 @@ class TradingCost:
             values = getattr(self, field)
             if values is not None and not (np.isfinite(values).all() and (values >= 0.0).all()):
                 raise ProblemError(f"cost.{field}", "must be finite and not negative")
-        if self.fixed is not None and self.largest is None:
+        if self.fixed is None:
+            return
+        if self.largest is None:
             raise ProblemError("cost.largest", "is needed for a fixed charge")
+        for i in np.flatnonzero((self.fixed > 0.0) & ~((self.largest > 0.0) & np.isfinite(self.largest))).tolist():
+            reason = f"must be positive and finite for asset {i}, which has a fixed charge, not {self.largest[i]:g}"
+            raise ProblemError("cost.largest", reason)
 
     @property
     def offset(self) -> float:
@@ -87,10 +93,12 @@ class TradingCost:
         return e, impact
 
     def _fixed_form(self, builder: ProgramBuilder, t: slice, fixed: Vector) -> tuple[slice, Vector]:
-        """Switches z with ``t <= largest z``."""
+        """Switches z with ``t <= largest z``, of the assets that are charged."""
         assert self.largest is not None
-        z = builder.add_switches("trades", builder.n)
-        names = (DEFINITION,) * builder.n
-        terms = [(t, np.eye(builder.n)), (z, -np.diag(self.largest))]
-        builder.add_rows(names, Cone.NONNEGATIVE, terms, np.zeros(builder.n))
-        return z, fixed
+        charged = np.flatnonzero(fixed)
+        z = builder.add_switches("trades", len(charged))
+        names = (DEFINITION,) * len(charged)
+        sizes = sp.eye_array(builder.n, format="csr")[charged]
+        largest = sp.diags_array(-self.largest[charged], format="csr")
+        builder.add_rows(names, Cone.NONNEGATIVE, [(t, sizes), (z, largest)], np.zeros(len(charged)))
+        return z, fixed[charged]

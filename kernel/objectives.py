@@ -14,6 +14,8 @@ from kernel.errors import ProblemError
 if TYPE_CHECKING:
     from kernel.problem import Problem
 
+_ROUNDING = 1e-12
+
 
 class Objective(Protocol):
     """What is best. A program is always minimised; `maximizes` says which way the caller's value goes."""
@@ -172,9 +174,9 @@ class MaximizeRatio:
         return ratio**2 / size * problem.measure.slope(size / ratio) * kappa if ratio else 0.0
 
     def _size(self, problem: Problem) -> float:
-        """The largest excess of a single asset."""
+        """The largest excess of a single asset; 1 where there is none but rounding."""
         size = float(np.abs(problem.moments.mu - self.reference).max())
-        return size if size > 0.0 else 1.0
+        return size if size > _ROUNDING * abs(self.reference) else 1.0
 
 
 def _add_cost(builder: ProgramBuilder, problem: Problem) -> None:

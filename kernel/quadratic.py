@@ -41,11 +41,6 @@ class Quadratic:
             return not self.matrix.any()
         return self.factor is None or not (self.factor.any() or (self.diagonal is not None and self.diagonal.any()))
 
-    @property
-    def is_diagonal(self) -> bool:
-        """Whether it came as a diagonal alone."""
-        return self.size == 0 or (self.matrix is None and self.factor is not None and len(self.factor) == 0)
-
     @cached_property
     def diagonal_entries(self) -> Vector:
         """(n,) the diagonal of P; no entry of P is larger than the largest of them."""

@@ -30,10 +30,10 @@ class RiskLimit:
     limit: float
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.limit):
-            raise ProblemError(self.name, f"must be finite, not {self.limit:g}")
         if not (self.limit > 0 or self.measure_of_risk.name in _SIGNED):
             raise ProblemError(self.name, f"must be positive, not {self.limit:g}")
+        if not np.isfinite(self.limit):
+            raise ProblemError(self.name, f"must be finite, not {self.limit:g}")
 
     def add_to(self, builder: ProgramBuilder) -> None:
         """The measure writes its own rows."""

@@ -22,8 +22,8 @@ from kernel.solvers import RawStatus
 
 Names = frozenset[str]
 
-# Rounds of the search for a smallest set; mostly a handful is needed.
-_ROUNDS = 40
+# Rounds of the search for a smallest set, and programs that it may solve; mostly a handful is needed.
+_ROUNDS, _PROGRAMS = 40, 200
 # Of the time that is left, what one integer search may use.
 _SHARE = 0.2
 # Multipliers this small beside the largest are rounding.
@@ -36,11 +36,14 @@ class Oracle:
 
     Attributes:
         settled: False once an integer search ended at its limit.
+        solved: Programs solved so far.
     """
 
     elastic: Elastic
     settings: Settings
     settled: bool = True
+    solved: int = 0
+    _holding: dict[Names, bool] = field(default_factory=dict)
     _known: dict[tuple[Names, Names, bool], Outcome | None] = field(default_factory=dict)
 
     def conflict(self, names: Collection[str]) -> Names | None:
@@ -48,9 +51,13 @@ class Oracle:
         found = self.convex_conflict(names)
         if found is not None or self.elastic.is_convex:
             return found
-        status = self.elastic.status(self.limited(), free=frozenset(self.elastic.names) - set(names))
-        self.settled &= status in (RawStatus.SOLVED, RawStatus.INFEASIBLE)
-        return frozenset(names) if status is RawStatus.INFEASIBLE else None
+        asked = frozenset(names)
+        if asked not in self._holding:
+            self.solved += 1
+            status = self.elastic.status(self.limited(), free=frozenset(self.elastic.names) - asked)
+            self.settled &= status in (RawStatus.SOLVED, RawStatus.INFEASIBLE)
+            self._holding[asked] = status is not RawStatus.INFEASIBLE
+        return None if self._holding[asked] else asked
 
     def convex_conflict(self, names: Collection[str]) -> Names | None:
         """The same, were switches and lots not whole."""
@@ -65,8 +72,10 @@ class Oracle:
     def correction(self, held: Collection[str]) -> Names | None:
         """Limits without which all others hold, `held` among them; None where there are none."""
         outcome = self.least_change(frozenset(self.elastic.names) - set(held))
-        if outcome is None:
-            return None
+        return None if outcome is None else self.changed(outcome)
+
+    def changed(self, outcome: Outcome) -> Names:
+        """The limits that give way in an outcome."""
         return frozenset(n for n, e in zip(self.elastic.names, outcome.changes, strict=True) if e > NOTHING)
 
     def least_change(
@@ -75,6 +84,7 @@ class Oracle:
         """`Elastic.least_change` within the time of one search, solved once for each question."""
         question = (frozenset(elastic), free, discrete and not self.elastic.is_convex)
         if question not in self._known:
+            self.solved += 1
             chosen, left_out, whole = question
             outcome = self.elastic.least_change(self.limited(), elastic=chosen, free=left_out, discrete=whole)
             self._known[question] = outcome
@@ -112,7 +122,8 @@ def irreducible(oracle: Oracle, members: Collection[str]) -> Names:
 def smallest_conflict(oracle: Oracle, members: Collection[str]) -> tuple[Names, Minimality]:
     """A conflict with as few limits as possible, from a first one, and what is proven of it."""
     first = irreducible(oracle, members)
-    if not (oracle.has_time and oracle.settled):
+    confirmed = len(first) < len(members) or oracle.conflict(first) is not None
+    if not (confirmed and oracle.has_time and oracle.settled):
         return first, Minimality.UNPROVEN
     corrections: list[Names] = []
     for _ in range(_ROUNDS):
@@ -133,8 +144,8 @@ def fewest_changes(oracle: Oracle, conflict: Names) -> tuple[Names, list[Names]]
 
     None where the search was stopped before it knew.
     """
-    conflicts = [conflict]
-    for _ in range(_ROUNDS):
+    conflicts, most = [conflict], oracle.solved + _PROGRAMS
+    while len(conflicts) <= _ROUNDS and oracle.solved <= most:
         least = _least_hitting(conflicts)
         found = oracle.conflict(set(oracle.elastic.names) - least)
         if not (oracle.has_time and oracle.settled):
@@ -143,6 +154,15 @@ def fewest_changes(oracle: Oracle, conflict: Names) -> tuple[Names, list[Names]]
             return least, conflicts
         conflicts.append(irreducible(oracle, found))
     return None
+
+
+def pruned(oracle: Oracle, correction: Names) -> Names:
+    """A part of the correction `correction` that is none without any one of its limits."""
+    needed = correction
+    for name in sorted(correction):
+        if oracle.has_time and oracle.least_change(needed - {name}) is not None:
+            needed -= {name}
+    return needed
 
 
 def _least_hitting(sets: Sequence[Names]) -> Names:

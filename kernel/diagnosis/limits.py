@@ -72,7 +72,7 @@ class _LimitsAsRows(ProgramBuilder):
         )
 
     def _add_positions(self) -> None:
-        """Smallest positions by switches p and s of long and short ones; only their size is a limit.
+        """Smallest positions by switches p and s of long and short ones, not both on; only the size is a limit.
 
         ``threshold p - reach s <= w <= reach p`` and ``threshold s - reach p <= -w <= reach s``
         """
@@ -92,6 +92,8 @@ class _LimitsAsRows(ProgramBuilder):
             self.add_rows(names, Cone.NONNEGATIVE, held, np.zeros(count))
             meaning = [(self.weights, sign * chosen), (own, far)]
             self.add_rows((DEFINITION,) * count, Cone.NONNEGATIVE, meaning, np.zeros(count))
+        eye = sp.csr_array(sp.eye_array(count, format="csr"))
+        self.add_rows((DEFINITION,) * count, Cone.NONNEGATIVE, [(p, eye), (s, eye)], np.ones(count))
 
     def _switches(self, upper: Vector) -> slice:
         """Variables that are 0 or 1, and 0 where `upper` is."""

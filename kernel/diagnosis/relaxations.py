@@ -7,14 +7,14 @@ measured by the constraints themselves on the weights that the changes admit. Ev
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from kernel.canonical import Vector
 from kernel.constraints import Measurement
-from kernel.diagnosis.conflict import Names, Oracle, fewest_changes
+from kernel.diagnosis.conflict import Names, Oracle, fewest_changes, pruned
 from kernel.diagnosis.elastic import NOTHING, Elastic, Outcome
 from kernel.problem import Problem, Settings
 from kernel.solution import PlanKind, Relaxation, RelaxationPlan
@@ -89,19 +89,24 @@ def find_alternatives(problem: Problem, oracle: Oracle, conflict: Names) -> tupl
     planner = _Planner(problem, elastic, settings, None if fewest is None else len(fewest[0]))
     first = oracle.least_change(elastic.names)
     plans = [planner.plan(PlanKind.LEAST_TOTAL, first)]
-    if fewest is not None and not (plans[0] and plans[0].fewest):
-        plans.append(planner.plan(PlanKind.FEWEST_LIMITS, _fewest(oracle, *fewest)))
+    if not (plans[0] and plans[0].fewest):
+        plans.append(planner.plan(PlanKind.FEWEST_LIMITS, _fewest(oracle, fewest, first)))
     if first is not None and not _differ(plans):
-        spared = {name for name, e in zip(elastic.names, first.changes, strict=True) if e > NOTHING}
-        others = set(elastic.names) - spared
+        others = frozenset(elastic.names) - oracle.changed(first)
         plans.append(planner.plan(PlanKind.OTHER_LIMITS, oracle.least_change(others)))
     if not _differ(plans):
         plans.append(planner.plan(PlanKind.EVEN, _even(elastic, settings)))
     return tuple(_distinct(plans))
 
 
-def _fewest(oracle: Oracle, fewest: Names, conflicts: Sequence[Names]) -> Outcome | None:
-    """The least total change of the fewest limits; of single limits that each suffice, the one that changes least."""
+def _fewest(oracle: Oracle, found: tuple[Names, list[Names]] | None, first: Outcome | None) -> Outcome | None:
+    """The least total change of the fewest limits; of single limits that each suffice, the one that changes least.
+
+    Where the fewest are not known, of those in the `first` outcome no more than necessary.
+    """
+    if found is None:
+        return None if first is None else oracle.least_change(pruned(oracle, oracle.changed(first)))
+    fewest, conflicts = found
     choices = [fewest]
     if len(fewest) == 1:
         choices = [frozenset({name}) for name in sorted(frozenset.intersection(*conflicts))[:_SINGLES]]

@@ -12,7 +12,7 @@ from kernel.constraints import Measurement
 from kernel.solution import Minimality, PlanKind, Relaxation, RelaxationPlan
 
 # Units of plain numbers; every other unit is a fraction, and is written in percent.
-_PLAIN = frozenset({"variance", "exposure", "positions", "lots"})
+_PLAIN = frozenset({"variance", "exposure", "positions", "concentration", "entropy"})
 # Fractions below it, a tenth of a percent, are written in basis points.
 _SMALL = 1e-3
 _DIGITS = 6

@@ -168,25 +168,12 @@ class Line:
         reach = float(self.problem.deviation @ np.abs(direction)) ** 2
         if bent > _NO_CURVATURE * reach:
             return changed
-        return self._give_way(changed, direction, lam, event)
+        return self._give_way(changed, direction, lam)
 
-    def _give_way(self, changed: ActiveSet, direction: Vector, lam: float, event: Event) -> ActiveSet | None:
+    def _give_way(self, changed: ActiveSet, direction: Vector, lam: float) -> ActiveSet | None:
         """Move along a direction without curvature until a bound or row stops it."""
-        problem = self.problem
         y, _ = self.at(lam)
-        moving = np.flatnonzero(direction)
-        slope = -(problem.A @ direction)
-        slope[np.abs(slope) <= _NO_SLOPE * np.abs(direction).max()] = 0.0
-        if event.side is Side.RELEASES:
-            slope[event.index] = 1.0
-        slope[problem.equal] = -np.abs(slope[problem.equal])
-        slope[changed.rows] = 0.0
-        unheld = np.flatnonzero(~changed.rows)
-        rates = [
-            (Side.LEAVES, moving, *_towards_bounds(problem, moving, y, direction)),
-            (Side.BINDS, *_falling(unheld, problem.b - problem.A @ y, slope)),
-        ]
-        stop = _first(rates, lowest=False)
+        stop = first_stop(self.problem, changed.rows, y, direction)
         if stop is None:
             return None
         if stop.side is Side.BINDS:
@@ -251,6 +238,19 @@ class System:
         direction = np.zeros(problem.size)
         direction[self.F] = solved[:n]
         return direction, float(solved[place])
+
+
+def first_stop(problem: Reduced, rows: Mask, y: Vector, direction: Vector) -> Event | None:
+    """The bound or row, other than the `rows` that hold, which y meets first along `direction`; None for a ray."""
+    moving, loose = np.flatnonzero(direction), np.flatnonzero(~rows)
+    slope = -(problem.A @ direction)
+    slope[np.abs(slope) <= _NO_SLOPE * np.abs(direction).max()] = 0.0
+    slope[problem.equal] = -np.abs(slope[problem.equal])
+    rates = [
+        (Side.LEAVES, moving, *_towards_bounds(problem, moving, y, direction)),
+        (Side.BINDS, *_falling(loose, problem.b - problem.A @ y, slope)),
+    ]
+    return _first(rates, lowest=False)
 
 
 def _with(mask: Mask, place: int, *, value: bool) -> Mask:

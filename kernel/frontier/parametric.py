@@ -20,17 +20,19 @@ from kernel.frontier.active_set import Line
 from kernel.frontier.reduction import Reduction
 from kernel.frontier.start import active_set_at
 from kernel.problem import Settings
-from kernel.solvers import RawStatus, solve_convex
+from kernel.solvers import RawSolution, RawStatus, solve_convex
 
 # Places to begin at, in lambdas of a program whose variances and returns are of size one.
 _BEGINNINGS = (0.0831, 0.431, 0.0117, 2.37, 0.00193)
 _BEYOND = (1e-6, 1e-4, 1e-2)
 _LARGEST_LAMBDA = 1e12
+_NO_LAMBDA = 1e-14
 _SAME = 1e-12
 _JUMP = 1e-10
 _STRAIGHT = 1e-12
 _STEPS_PER_VARIABLE = 50
 _CONTINUOUS = 1e-7
+_RESUMPTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,14 @@ def trace(program: Program, c: Vector, settings: Settings) -> Corners | None:
         settings: How exactly to solve where a path begins.
     """
     reduction = Reduction.of(program, c)
+    if reduction is None:
+        return None
     walk = _Walk(reduction, settings)
     for beginning in _BEGINNINGS:
-        line = walk.line_at(beginning)
+        raw = walk.solve(beginning)
+        if raw.status is RawStatus.INFEASIBLE:
+            return None
+        line = walk.line_of(raw, beginning)
         if line is None:
             continue
         down = walk.follow(line, -1.0)
@@ -94,10 +101,13 @@ class _Walk:
     reduction: Reduction
     settings: Settings
 
-    def line_at(self, lam: float) -> Line | None:
-        """The line on which the optimum at lambda lies."""
+    def solve(self, lam: float) -> RawSolution:
+        """The optimum at lambda."""
         program, scaled = self.reduction.program, lam * self.reduction.lambda_size
-        raw = solve_convex(replace(program, q=program.q - scaled * self.reduction.c), self.settings)
+        return solve_convex(replace(program, q=program.q - scaled * self.reduction.c), self.settings)
+
+    def line_of(self, raw: RawSolution, lam: float) -> Line | None:
+        """The line on which the optimum at lambda lies."""
         if raw.status is not RawStatus.SOLVED:
             return None
         y, z = self.reduction.shrink(raw.x, raw.z, lam)
@@ -107,7 +117,9 @@ class _Walk:
     def follow(self, line: Line, sign: float) -> _Stretch | None:
         """The path from `line` to its end, by way of other beginnings where it is held up."""
         stretch = self._walk(line, sign, np.inf if sign > 0 else 0.0)
-        while not stretch.ended:
+        for _ in range(_RESUMPTIONS):
+            if stretch.ended:
+                return stretch
             last = stretch.points[-1] if stretch.points else _Point(line.lam, line.y, line.z)
             beyond = self._resume(last, sign)
             if beyond is None:
@@ -115,13 +127,13 @@ class _Walk:
             further = self._walk(beyond[0], sign, np.inf if sign > 0 else 0.0)
             points = [*stretch.points, *beyond[1], *further.points]
             stretch = _Stretch(points, further.ended, further.ray)
-        return stretch
+        return None
 
     def _resume(self, last: _Point, sign: float) -> tuple[Line, list[_Point]] | None:
         """A line beyond where the path was held up, and the corners between."""
         for share in _BEYOND:
             lam = last.lam * (1.0 + sign * share) + max(sign, 0.0) * share**2
-            line = self.line_at(lam)
+            line = self.line_of(self.solve(lam), lam)
             if line is None:
                 continue
             back = self._walk(line, -sign, last.lam)
@@ -137,10 +149,9 @@ class _Walk:
         stretch, seen, lowest = _Stretch([]), {line.active.key()}, False
         for _ in range(_STEPS_PER_VARIABLE * (line.problem.size + len(line.problem.b) + 1)):
             event = line.next_event(sign, lowest=lowest)
-            lam = np.inf if event is None else line.lam + sign * event.distance
-            if (lam <= until) if sign < 0 else (lam >= min(until, _LARGEST_LAMBDA)):
+            lam = line.lam + sign * (np.inf if event is None else event.distance)
+            if event is None or ((lam <= until + _NO_LAMBDA) if sign < 0 else (lam >= min(until, _LARGEST_LAMBDA))):
                 return self._end(stretch, line, sign, until)
-            assert event is not None
             if abs(lam - line.lam) > _SAME * lam:
                 seen, lowest = set(), False
             _append(stretch.points, _Point(lam, *line.at(lam)))

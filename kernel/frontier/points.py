@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from kernel.canonical import Vector
+from kernel.canonical import Program, Vector
 from kernel.certificate import lower_bound, violation
-from kernel.constraints import NetReturnFloor
 from kernel.errors import ProblemError
-from kernel.methods.mean_risk import canonicalize, relative_gap
-from kernel.objectives import MinimizeRisk
+from kernel.methods.mean_risk import relative_gap
 from kernel.problem import Problem
 from kernel.solution import Solution
 from kernel.status import Status
-
-TARGET_RETURN = "target return"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +18,8 @@ class FrontierRequest:
     """Which part of the frontier, and how many points.
 
     Attributes:
-        points: Number of points, evenly spaced in expected return, ends included.
+        points: Number of points, ends included: at equal steps of expected return on an exact path, elsewhere where
+            the frontier bends.
         risk_free: Annual, for the Sharpe ratio.
         min_return: No point has less expected return than this.
         max_risk: No point has more risk than this.
@@ -68,7 +63,10 @@ class EfficientFrontier:
         status: OPTIMAL with points; otherwise why there are none.
         points: In the order of rising return.
         turning_points: The corners of an exact path, empty where points were solved one by one.
+        maximum_return: None where the return has no limit and only the largest risk ended the frontier.
         optimal: Highest Sharpe ratio, None where no portfolio earns more than the risk-free rate.
+        resolution: Between neighbouring points no portfolio has a risk below the line through them by more than this,
+            relative to the risk; 0 for an exact path, None where it is not known.
         failure: The solution that ended without weights, where one did.
     """
 
@@ -80,30 +78,26 @@ class EfficientFrontier:
     maximum_return: FrontierPoint | None = None
     optimal: FrontierPoint | None = None
     failure: Solution | None = None
+    resolution: float | None = None
 
 
 class Judge:
-    """Measures points of a traced path and bounds their gap by weak duality in "least variance at this return"."""
+    """Measures points of a traced path and bounds their gap by weak duality in "least risk at this return"."""
 
-    def __init__(self, problem: Problem, risk_free: float) -> None:
-        floor = NetReturnFloor(TARGET_RETURN, problem.moments.mu, 0.0)
-        self._program = canonicalize(
-            replace(problem, objective=MinimizeRisk(), constraints=(*problem.constraints, floor))
-        )
-        self._problem, self._risk_free = problem, risk_free
-        rows = {name: block.start for block in self._program.blocks for name in block.names}
-        self._budget_row, self._return_row = rows["budget"], rows[TARGET_RETURN]
+    def __init__(self, problem: Problem, program: Program, risk_free: float) -> None:
+        self._problem, self._program, self._risk_free = problem, program, risk_free
+        self._offset = 0.0 if problem.cost is None else problem.cost.offset
 
-    def point(self, w: Vector, multiplier: float, budget_multiplier: float) -> FrontierPoint:
-        """The portfolio w, with the multipliers of the path there."""
-        value, risk = float(self._problem.moments.mu @ w), self._problem.measure.of(w)
-        b, z = self._program.b.copy(), np.zeros(len(self._program.b))
-        b[self._return_row] = -value
-        z[self._return_row], z[self._budget_row] = multiplier, -budget_multiplier
+    def point(self, x: Vector, z: Vector) -> FrontierPoint:
+        """The portfolio of x; z are the multipliers of all rows, the last of them that of the return."""
+        w = x[: self._problem.moments.n].copy()
+        value, risk = self._problem.net_return(w), self._problem.measure.of(w)
+        b = self._program.b.copy()
+        b[-1] = -value - self._offset
         program = replace(self._program, b=b)
-        gap = relative_gap(risk, self._problem.measure.from_program(lower_bound(program, w, z)))
-        missed = violation(program, w)
-        return FrontierPoint(w, value, risk, sharpe(value, risk, self._risk_free), multiplier, gap, missed)
+        bound = self._problem.measure.from_program(lower_bound(program, x, z))
+        missed, ratio = violation(program, x), sharpe(value, risk, self._risk_free)
+        return FrontierPoint(w, value, risk, ratio, float(z[-1]), relative_gap(risk, bound), missed)
 
 
 def sharpe(value: float, risk: float, risk_free: float) -> float | None:
@@ -116,12 +110,10 @@ def failed(solution: Solution) -> EfficientFrontier:
     return EfficientFrontier(solution.status, solution.message, failure=solution)
 
 
-def outside(request: FrontierRequest, least_risk: float, highest_return: float) -> EfficientFrontier:
+def outside(request: FrontierRequest, least_risk: float, highest_return: float | None) -> EfficientFrontier:
     """No frontier, because the request leaves nothing of it."""
     asked = [f"min_return {request.min_return:.6g}"] if request.min_return is not None else []
     asked += [f"max_risk {request.max_risk:.6g}"] if request.max_risk is not None else []
-    message = (
-        f"no efficient portfolio meets {' and '.join(asked)}: "
-        f"the least risk is {least_risk:.6g}, the highest return {highest_return:.6g}"
-    )
+    highest = "the return has no limit" if highest_return is None else f"the highest return {highest_return:.6g}"
+    message = f"no efficient portfolio meets {' and '.join(asked)}: the least risk is {least_risk:.6g}, {highest}"
     return EfficientFrontier(Status.INFEASIBLE, message)

@@ -19,6 +19,9 @@ from kernel.frontier.kinks import Kinks
 from kernel.quadratic import Indices, Quadratic
 
 _NONE = 1e-13
+# Up to here the products of a path's hundreds of corners cost more than forming the matrix once.
+_WORTH_FORMING = 4000
+_MOST_ROWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Reduced:
         """(k, N') P y for the rows of Y (k, N')."""
         leading, product = self.P.size, np.zeros(Y.shape)
         if self.uncut:
-            product[:, :leading] = products(self.P, Y[:, :leading])
+            product[:, self.owner < leading] = products(self.P, Y[:, self.owner < leading])
             return product
         inner = np.flatnonzero(self.owner < leading)
         weights = np.array([np.bincount(self.owner[inner], weights=y[inner], minlength=leading) for y in Y])
@@ -111,9 +114,11 @@ class Reduction:
     fixed_part: Vector
 
     @classmethod
-    def of(cls, program: Program, c: Vector) -> Reduction:
-        """Cut the weights, drop the kinked variables, scale."""
+    def of(cls, program: Program, c: Vector) -> Reduction | None:
+        """Cut the weights, drop the kinked variables, scale; None where too many rows remain for a path to pay."""
         kinks = Kinks.of(program, c)
+        if len(program.b) - int((kinks.row >= 0).sum()) > _MOST_ROWS:
+            return None
         cut = _cut(program, kinks)
         A = program.A
         kept = np.setdiff1d(np.arange(len(program.b)), kinks.row)
@@ -127,11 +132,13 @@ class Reduction:
         return_size = float(np.abs(pushed).max(initial=0.0)) or 1.0
         q = cut.T.T @ (program.q + program.quadratic(cut.x0))
         P = program.P.scaled(1.0 / risk_size)
+        if P.factor is not None and P.size <= _WORTH_FORMING:
+            P = Quadratic(P.dense)
         padded = np.append(np.sqrt(P.diagonal_entries), np.zeros(program.size - P.size))
         reduced = Reduced(
             P=P,
             owner=cut.owner,
-            uncut=bool((cut.owner[: P.size] == np.arange(P.size)).all()),
+            uncut=np.array_equal(cut.owner[cut.owner < P.size], np.arange(P.size)),
             deviation=padded[cut.owner],
             q=q / risk_size,
             c=pushed / return_size,
@@ -184,10 +191,13 @@ class Reduction:
 
 def products(P: Quadratic, X: Matrix) -> Matrix:
     """(k, n) P x for the rows of X (k, n); of a dense P only the rows of variables that are not zero are read."""
-    if P.matrix is None:
-        return np.array([P.times(x) for x in X]).reshape(X.shape)
-    used = np.flatnonzero(X.any(axis=0))
-    return np.asarray(X[:, used] @ P.matrix[used])
+    if P.matrix is not None:
+        used = np.flatnonzero(X.any(axis=0))
+        return np.asarray(X[:, used] @ P.matrix[used])
+    if P.factor is None:
+        return np.zeros(X.shape)
+    product = np.asarray((X @ P.factor.T) @ P.factor)
+    return product if P.diagonal is None else product + P.diagonal * X
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +224,9 @@ def _cut(program: Program, kinks: Kinks) -> _Cut:
         segments += [(i, edges[k], edges[k + 1], k) for k in range(len(edges) - 1)]
     owner = np.array([i for i, *_ in segments], dtype=np.intp)
     starts = np.array([x0[i] if k == 0 else low for i, low, _, k in segments])
-    lower, upper = (np.array(ends) - starts for ends in zip(*((low, high) for _, low, high, _ in segments), strict=True))
+    lower, upper = (
+        np.array(ends) - starts for ends in zip(*((low, high) for _, low, high, _ in segments), strict=True)
+    )
     column, row, slope = list(range(len(segments))), owner.tolist(), [1.0] * len(segments)
     if dropped:
         for kink_row, kink_slope, j in _slopes(kinks, segments, x0):

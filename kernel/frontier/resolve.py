@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from kernel.constraints import NetReturnFloor, RiskLimit
+from kernel.frontier.path import TARGET_RETURN
 from kernel.frontier.points import (
-    TARGET_RETURN,
     EfficientFrontier,
     FrontierPoint,
     FrontierRequest,

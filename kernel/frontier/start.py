@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from kernel.canonical import Mask, Vector
-from kernel.frontier.active_set import ActiveSet, Line
+from kernel.frontier.active_set import ActiveSet, Line, Side, first_stop
 from kernel.frontier.reduction import Reduced
 
 _AT_BOUND = 1e-11
@@ -69,26 +68,20 @@ def _fix_flat(problem: Reduced, point: _Point) -> None:
         values, vectors = np.linalg.eigh(problem.block(F) + A.T @ A)
         if values[0] > _FLAT * values[-1]:
             return
-        direction = vectors[:, 0]
-        step, k = min(_blocking(problem, point, F, sign * direction) for sign in (1.0, -1.0))
-        if not np.isfinite(step):
+        direction = np.zeros(problem.size)
+        direction[F] = vectors[:, 0]
+        stops = [(first_stop(problem, point.rows, point.y, sign * direction), sign) for sign in (1.0, -1.0)]
+        found = [(stop, sign) for stop, sign in stops if stop is not None]
+        if not found:
             return
-        j = F[k]
-        sign = 1.0 if _blocking(problem, point, F, direction) == (step, k) else -1.0
-        point.y[F] += sign * step * direction
-        point.y[j] = problem.upper[j] if sign * direction[k] > 0 else problem.lower[j]
-        point.free[j] = False
-
-
-def _blocking(problem: Reduced, point: _Point, F: Vector, direction: Vector) -> tuple[float, int]:
-    """How far the free variables may go along `direction`, and which of them ends it."""
-    y = point.y[F]
-    room = np.where(direction > 0, problem.upper[F] - y, y - problem.lower[F])
-    moving = np.abs(direction) > _AT_BOUND
-    distance = np.full(len(F), np.inf)
-    np.divide(np.maximum(room, 0.0), np.abs(direction), out=distance, where=moving)
-    k = int(np.argmin(distance))
-    return float(distance[k]), k
+        stop, sign = min(found, key=lambda pair: pair[0].distance)
+        point.y += sign * stop.distance * direction
+        if stop.side is Side.BINDS:
+            point.rows[stop.index] = True
+        else:
+            j = stop.index
+            point.y[j] = problem.upper[j] if sign * direction[j] > 0 else problem.lower[j]
+            point.free[j] = False
 
 
 def _fill_dependent(problem: Reduced, point: _Point) -> None:

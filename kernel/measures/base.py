@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Protocol
 
+import numpy as np
+
 from kernel.builder import Form, ProgramBuilder
-from kernel.canonical import Vector
+from kernel.canonical import DEFINITION, Cone, Matrix, Vector
+from kernel.scenarios import Scenarios
 
 
 class RiskMeasure(Protocol):
@@ -91,3 +94,36 @@ class SupportMeasure(EpigraphMeasure):
     def contributions(self, w: Vector) -> Vector | None:
         """``w_i support(w)_i``, which add up to the risk."""
         return w * self.support(w)
+
+
+class PlanarMeasure(SupportMeasure):
+    """A measure that a program may hold by some of its planes ``support(v)'w``, which bound it from below.
+
+    Attributes:
+        planes: (k, n) supports at some weights; None = programs hold the measure itself.
+        least: No value lies below it.
+    """
+
+    name: str
+    unit: str
+    scenarios: Scenarios
+    planes: Matrix | None
+    least = -np.inf
+
+    @abstractmethod
+    def with_planes(self, planes: Matrix) -> PlanarMeasure:
+        """The measure, held by these planes."""
+
+    @abstractmethod
+    def write(self, builder: ProgramBuilder) -> Form:
+        """Add rows that mean ``risk(w) <= form(x)`` itself and return the form."""
+
+    def epigraph(self, builder: ProgramBuilder) -> Form:
+        """The measure itself, or a variable above every plane, in units of their size."""
+        if self.planes is None:
+            return self.write(builder)
+        size, count = float(np.abs(self.planes).max()) or 1.0, len(self.planes)
+        t = builder.add_variables(1, lower=self.least)
+        terms = [(builder.weights, self.planes / size), (t, np.full((count, 1), -1.0))]
+        builder.add_rows((DEFINITION,) * count, Cone.NONNEGATIVE, terms, np.zeros(count))
+        return [(t, np.array([size]))]

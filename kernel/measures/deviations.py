@@ -12,14 +12,14 @@ References: Markowitz (1959) for the semi-deviation; Konno & Yamazaki (1991); Yi
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from kernel.builder import Form, ProgramBuilder
-from kernel.canonical import Vector
-from kernel.measures.base import EpigraphMeasure, SupportMeasure
+from kernel.canonical import Matrix, Vector
+from kernel.measures.base import EpigraphMeasure, PlanarMeasure, SupportMeasure
 from kernel.scenarios import Scenarios
 
 _ONE = np.ones(1)
@@ -120,14 +120,20 @@ class MeanAbsoluteDeviation(_Spread):
 
 
 @dataclass(frozen=True, slots=True)
-class GiniMeanDifference(_Spread):
+class GiniMeanDifference(_Spread, PlanarMeasure):
     """The mean distance of two independent draws."""
 
     scenarios: Scenarios
+    planes: Matrix | None = None
     name: str = "gini"
     unit: str = "deviation"
+    least = 0.0
 
-    def epigraph(self, builder: ProgramBuilder) -> Form:
+    def with_planes(self, planes: Matrix) -> GiniMeanDifference:
+        """The measure, held by these planes."""
+        return replace(self, planes=planes)
+
+    def write(self, builder: ProgramBuilder) -> Form:
         """``|d| = 2 d+ - d`` of every pair."""
         scenarios = self.scenarios.possible
         size = scenarios.typical_size

@@ -13,15 +13,15 @@ References: Rockafellar & Uryasev (2002); Ahmadi-Javid (2012); Young (1998).
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.optimize
 import scipy.special
 
 from kernel.builder import Form, ProgramBuilder
-from kernel.canonical import DEFINITION, Cone, Vector
-from kernel.measures.base import SupportMeasure
+from kernel.canonical import DEFINITION, Cone, Matrix, Vector
+from kernel.measures.base import PlanarMeasure, SupportMeasure
 from kernel.scenarios import Scenarios
 
 _ONE = np.ones(1)
@@ -72,15 +72,20 @@ class ConditionalValueAtRisk(_Coherent):
 
 
 @dataclass(frozen=True, slots=True)
-class EntropicValueAtRisk(_Coherent):
+class EntropicValueAtRisk(_Coherent, PlanarMeasure):
     """The largest mean loss under probabilities whose entropy relative to p is at most -ln(1 - c)."""
 
     scenarios: Scenarios
     confidence_level: float = 0.95
+    planes: Matrix | None = None
     name: str = "evar"
     unit: str = "loss"
 
-    def epigraph(self, builder: ProgramBuilder) -> Form:
+    def with_planes(self, planes: Matrix) -> EntropicValueAtRisk:
+        """The measure, held by these planes."""
+        return replace(self, planes=planes)
+
+    def write(self, builder: ProgramBuilder) -> Form:
         """``x - z ln(1 - c)`` with ``z exp((L_t - x) / z) <= v_t`` and ``p'v <= z``."""
         scenarios = self.scenarios.possible
         size = scenarios.typical_size

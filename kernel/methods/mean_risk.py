@@ -19,6 +19,7 @@ from kernel.canonical import Program, Vector
 from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
 from kernel.diagnosis import explain, explain_unbounded, explain_unbounded_ratio
+from kernel.methods.value_at_risk import has_value_at_risk, optimize_value_at_risk
 from kernel.objectives import MaximizeRatio, MaximizeReturn
 from kernel.problem import Problem, Settings
 from kernel.solution import Certificate, ConstraintReport, Solution
@@ -47,6 +48,13 @@ def optimize(problem: Problem, settings: Settings, start: Vector | None = None) 
     Raises:
         ProblemError: The problem cannot be posed.
     """
+    if has_value_at_risk(problem):
+        return optimize_value_at_risk(problem, settings, _optimize_program, relative_gap)
+    return _optimize_program(problem, settings, start)
+
+
+def _optimize_program(problem: Problem, settings: Settings, start: Vector | None = None) -> Solution:
+    """Solve a problem that is one program."""
     program = canonicalize(problem)
     raw = solve(program, settings, start)
     if raw.status is RawStatus.SOLVED or (raw.status is RawStatus.LIMIT and np.isfinite(raw.x).all()):

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kernel.canonical import Vector
-from kernel.constraints import Constraint, LinearLimit, RiskLimit, TradeLimits, WeightBounds
+from kernel.constraints import Constraint, LinearLimit, TradeLimits, WeightBounds
 from kernel.errors import ProblemError
 from kernel.measures.base import RiskMeasure
 from kernel.measures.tails import ConditionalValueAtRisk
 from kernel.measures.value_at_risk import ConvexBound, ValueAtRisk, reach_of_losses
+from kernel.methods.swapping import measures_in, with_measures
 from kernel.objectives import MaximizeRatio
 from kernel.problem import Problem, Settings
 from kernel.solution import Certificate, ConstraintReport, Solution
@@ -27,7 +28,6 @@ from kernel.status import Status
 
 Optimize = Callable[[Problem, Settings], Solution]
 RelativeGap = Callable[[float, float], float]
-Swap = Callable[[ValueAtRisk], RiskMeasure]
 
 # Scenarios that may be exempt in an exact search.
 _LARGEST_EXACT = 120
@@ -195,20 +195,13 @@ class _Search:
 
 
 def _values_at_risk(problem: Problem) -> Iterator[ValueAtRisk]:
-    measures = [problem.measure, *(c.measure_of_risk for c in problem.constraints if isinstance(c, RiskLimit))]
-    return (measure for measure in measures if isinstance(measure, ValueAtRisk))
+    objective, limits = measures_in(problem)
+    return (measure for measure in (*objective, *limits) if isinstance(measure, ValueAtRisk))
 
 
-def _swapped(problem: Problem, swap: Swap) -> Problem:
+def _swapped(problem: Problem, swap: Callable[[ValueAtRisk], RiskMeasure]) -> Problem:
     """The problem with another measure in place of each value at risk."""
-
-    def swap_limit(constraint: Constraint) -> Constraint:
-        if isinstance(constraint, RiskLimit) and isinstance(constraint.measure_of_risk, ValueAtRisk):
-            return replace(constraint, measure_of_risk=swap(constraint.measure_of_risk))
-        return constraint
-
-    measure = swap(problem.measure) if isinstance(problem.measure, ValueAtRisk) else problem.measure
-    return replace(problem, measure=measure, constraints=tuple(swap_limit(c) for c in problem.constraints))
+    return with_measures(problem, lambda measure: swap(measure) if isinstance(measure, ValueAtRisk) else measure)
 
 
 def _convex_bound(measure: ValueAtRisk) -> RiskMeasure:
@@ -216,11 +209,11 @@ def _convex_bound(measure: ValueAtRisk) -> RiskMeasure:
     return ConvexBound(measure.scenarios, measure.confidence_level, measure.reach)
 
 
-def _exempting(w: Vector, part: float) -> Swap:
+def _exempting(w: Vector, part: float) -> Callable[[ValueAtRisk], RiskMeasure]:
     return lambda measure: measure.exempting(w, part)
 
 
-def _exempting_one_more(w: Vector, which: int) -> Swap:
+def _exempting_one_more(w: Vector, which: int) -> Callable[[ValueAtRisk], RiskMeasure]:
     return lambda measure: measure.exempting_one_more(w, which)
 
 

@@ -17,6 +17,7 @@ from kernel.solvers.highs_lp import HighsSolver
 from kernel.solvers.least_norm import LeastNorm
 from kernel.solvers.piqp_qp import PiqpSolver
 from kernel.solvers.polish import polish
+from kernel.solvers.scaling import Scaled
 from kernel.solvers.working_set import solve_on_working_set
 
 __all__ = ["CONVEX_SOLVERS", "RawSolution", "RawStatus", "Solver", "solve", "solve_convex"]
@@ -37,14 +38,19 @@ def solve_convex(program: Program, settings: Settings, start: Vector | None = No
     """Solve a convex program; the next solver is asked when one fails, and solutions are polished."""
     if (program.lower > program.upper).any():
         return RawSolution(RawStatus.INFEASIBLE, program.lower, np.zeros(len(program.b)), 0, "bounds")
-    solution = solve_on_working_set(program, settings, start, _solve_whole)
+    solution = solve_on_working_set(program, settings, start, _solve_part)
     return _solve_whole(program, settings) if solution is None else solution
 
 
-def _solve_whole(program: Program, settings: Settings) -> RawSolution:
+def _solve_part(program: Program, settings: Settings) -> RawSolution:
+    """Solve a part of a program: that it has no answer, the first solver may say, as the whole will be asked then."""
+    return _solve_whole(program, settings, final=False)
+
+
+def _solve_whole(program: Program, settings: Settings, *, final: bool = True) -> RawSolution:
     norm = LeastNorm.of(program)
     if norm is not None:
-        raw = _solve_whole(norm.program, settings)
+        raw = _solve_whole(norm.program, settings, final=final)
         if raw.status is RawStatus.SOLVED:
             x, z = norm.expand(raw.x, raw.z)
             return replace(raw, x=x, z=z)
@@ -52,13 +58,17 @@ def _solve_whole(program: Program, settings: Settings) -> RawSolution:
         idle = _solve_without_cones(program, settings)
         if idle is not None:
             return idle
-    size = _objective_size(program)
-    scaled = replace(program, P=program.P.scaled(1.0 / size), q=program.q / size)
-    raw = _first_answer(scaled, settings)
-    # Scaling helps most programs and harms a few: that there is no answer must hold with and without it.
-    raw = replace(raw, z=raw.z * size) if raw.status is RawStatus.SOLVED else _first_answer(program, settings)
-    if raw.status is not RawStatus.SOLVED:
+    scaled = Scaled.of(program)
+    raw = _first_answer(scaled.program, settings, final=final)
+    if raw.status is RawStatus.SOLVED:
+        raw = replace(raw, z=scaled.multipliers(raw.z))
+    elif not final:
         return raw
+    else:
+        # Scaling helps most programs and harms a few: that there is no answer must hold with and without it.
+        raw = _first_answer(program, settings, final=True)
+        if raw.status is not RawStatus.SOLVED:
+            return raw
     dense = program.has_linear_rows and program.size <= _LARGEST_DENSE
     x, z = (polish if dense else polish_conic)(program, raw.x, raw.z)
     return replace(raw, x=x, z=z)
@@ -74,7 +84,7 @@ def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | 
             blocks.append(replace(block, start=start, stop=start + block.stop - block.start))
             start = blocks[-1].stop
     relaxed = replace(program, A=program.A[linear], b=program.b[linear], blocks=tuple(blocks), hinges=())
-    raw = _solve_whole(relaxed, settings)
+    raw = _solve_part(relaxed, settings)
     if raw.status is not RawStatus.SOLVED or violation(program, raw.x) > violation(relaxed, raw.x):
         return None
     z = np.zeros(len(program.b))
@@ -82,18 +92,12 @@ def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | 
     return replace(raw, z=z)
 
 
-def _objective_size(program: Program) -> float:
-    """By what the objective is divided, so that tolerances mean the same for daily and for annual moments."""
-    size = max(float(program.P.diagonal_entries.max(initial=0.0)), float(np.abs(program.q).max(initial=0.0)))
-    return size if size > 0 else 1.0
-
-
-def _first_answer(program: Program, settings: Settings) -> RawSolution:
-    """The answer of the first solver that has one; that there is none, only the last may say."""
+def _first_answer(program: Program, settings: Settings, *, final: bool) -> RawSolution:
+    """The answer of the first solver that has one; if it is to be `final`, that there is none only the last may say."""
     accepting = [solver for solver in CONVEX_SOLVERS if solver.accepts(program)]
     for solver in accepting[:-1]:
         raw = solver.solve(program, settings)
-        if raw.status is RawStatus.SOLVED:
+        if raw.status is RawStatus.SOLVED or not (final or raw.status is RawStatus.FAILED):
             return raw
     # The conic solver accepts every convex program and comes last.
     return accepting[-1].solve(program, settings)

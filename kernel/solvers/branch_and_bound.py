@@ -17,6 +17,7 @@ import numpy as np
 from kernel.canonical import Program, Vector
 from kernel.certificate import lower_bound, reduced_costs, violation
 from kernel.problem import Settings
+from kernel.quadratic import Indices
 from kernel.solvers import highs_mip
 from kernel.solvers.base import RawSolution, RawStatus
 from kernel.solvers.branching import Choices, Levels, Rules
@@ -30,10 +31,8 @@ NAME = "branch and bound"
 _MET, _EXACT = 1e-7, 1e-11
 _FEASIBLE = 1e-9
 _ROUND_EVERY = 8
-_DIVES = 12
+_DIVE_PART = 3
 _SWAPS, _SWAPPED = 40, 5
-_HALF = 0.5
-_SMALLEST_SCALE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +192,7 @@ class BranchAndBound:
             return _Point(failed, empty, np.inf if raw.status is RawStatus.INFEASIBLE else -np.inf, reduced.box)
         bound = lower_bound(reduced.program, raw.x, raw.z)
         x, z = reduced.expand(raw.x, raw.z)
-        scale = 1.0 if program.kappa is None else max(float(x[program.kappa]), _SMALLEST_SCALE)
-        settled = search.fixing.switches.settle(np.clip(x / scale, reduced.box.lower, reduced.box.upper))
-        y = np.maximum(settled, reduced.box.lower)  # a switch that was chosen stays on
+        y = search.fixing.relative(x, reduced.box)
         return _Point(RawSolution(raw.status, x, z, raw.iterations, raw.solver), y, bound, reduced.box)
 
     def _solved(self, program: Program, settings: Settings) -> RawSolution:
@@ -262,22 +259,30 @@ class BranchAndBound:
     def _dive(self, search: _Search, root: _Point) -> None:
         """Lots: fix the third that is nearest to whole lots, solve for the rest, and so on (Berthold 2006)."""
         rules = search.rules
-        lots = [k for k, index in enumerate(rules.integral.tolist()) if not rules.switches.mask[index]]
-        point = root
+        lots = np.flatnonzero(~rules.switches.mask[rules.integral])
+        point: _Point | None = root
         choices: Choices = ()
-        for _ in range(_DIVES):
-            if not lots or search.late:
-                return
+        while len(lots) and point is not None and not search.late:
             multiples = point.y[rules.integral[lots]] / rules.steps[lots]
             order = np.argsort(np.abs(multiples - np.round(multiples)), kind="stable")
-            chosen = order[: max(1, len(lots) // 3)]
-            values = rules.steps[lots] * np.round(multiples)
-            choices = (*choices, *(_exactly(int(rules.integral[lots[k]]), float(values[k])) for k in chosen.tolist()))
-            lots = [lots[k] for k in np.sort(order[len(chosen) :]).tolist()]
-            point = self._point(search, choices)
-            if point.raw.status is not RawStatus.SOLVED:
-                return
-        self._round(search, point)
+            chosen = order[: max(1, len(lots) // _DIVE_PART)]
+            made = (choices, rules.integral[lots[chosen]], rules.steps[lots[chosen]], multiples[chosen])
+            point, choices = self._fix_lots(search, *made)
+            lots = np.delete(lots, chosen)
+        if point is not None and point is not root:
+            self._round(search, point)
+
+    def _fix_lots(
+        self, search: _Search, choices: Choices, indices: Indices, steps: Vector, multiples: Vector
+    ) -> tuple[_Point | None, Choices]:
+        """Fix lots at the nearest whole numbers, or else at those on the other side; None when neither works."""
+        nearest = np.round(multiples)
+        for counts in (nearest, np.where(multiples >= nearest, nearest + 1.0, nearest - 1.0)):
+            fixed = tuple(Choice(i, v, v) for i, v in zip(indices.tolist(), (steps * counts).tolist(), strict=True))
+            point = self._point(search, (*choices, *fixed))
+            if point.raw.status is RawStatus.SOLVED:
+                return point, (*choices, *fixed)
+        return None, choices
 
     def _improve(self, search: _Search) -> None:
         """Swap positions as long as that helps."""
@@ -288,10 +293,10 @@ class BranchAndBound:
     def _swap(self, search: _Search, incumbent: RawSolution) -> bool:
         """Whether one of the least positions gave way to one of those that the multipliers praise most."""
         links = search.fixing.switches.links
-        scale = 1.0 if search.program.kappa is None else float(incumbent.x[search.program.kappa])
-        y, r = incumbent.x / scale, reduced_costs(search.program, incumbent.x, incumbent.z)
+        y = search.fixing.relative(incumbent.x, search.fixing.box)
+        r = reduced_costs(search.program, incumbent.x, incumbent.z)
         lower = search.fixing.box.lower
-        on = {switch for switch in links.values() if y[switch] > _HALF}
+        on = {switch for x, switch in links.items() if y[x] != 0.0}
         held = sorted((x for x, z in links.items() if z in on), key=lambda x: abs(y[x]))
         praised = sorted(
             (x for x, z in links.items() if z not in on), key=lambda x: r[x] if lower[x] >= 0.0 else -abs(r[x])
@@ -329,7 +334,3 @@ class BranchAndBound:
         proven = status is RawStatus.SOLVED and search.set_aside == np.inf
         ended = RawStatus.INFEASIBLE if proven else unfinished
         return RawSolution(ended, empty, zeros, search.iterations, solver, search.bound)
-
-
-def _exactly(index: int, value: float) -> Choice:
-    return Choice(index, value, value)

@@ -36,6 +36,7 @@ _EXACT = 1e-13
 _ROUNDING = 1e-13
 # A cone at its tip has no normal.
 _TIP = 1e-6
+_LARGEST_EXPONENT = 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +174,17 @@ def _multiplier(block: RowBlock, z: Vector) -> float:
 
 
 def _at_tip(cone: Cone, s: Vector) -> bool:
-    return float(np.linalg.norm(s[1:]) if cone is Cone.SECOND_ORDER else s[1]) <= _TIP
+    """Whether s is too near to where the boundary has no normal, or one beyond all numbers."""
+    if cone is Cone.SECOND_ORDER:
+        return float(np.linalg.norm(s[1:])) <= _TIP
+    return float(s[1]) <= _TIP or float(s[0]) > _LARGEST_EXPONENT * float(s[1])
 
 
 def _distance(cone: Cone, s: Vector) -> float:
     """-g, the slack of the cone as one constraint."""
     if cone is Cone.SECOND_ORDER:
         return float(s[0] - np.linalg.norm(s[1:]))
-    return float(s[2] - s[1] * np.exp(s[0] / s[1])) if s[1] > 0.0 else float(s[2])
+    return float(s[2] - s[1] * np.exp(min(s[0] / s[1], _LARGEST_EXPONENT))) if s[1] > 0.0 else float(s[2])
 
 
 def _normal(cone: Cone, s: Vector) -> Vector:
@@ -195,7 +199,7 @@ def _newton(
 ) -> tuple[Vector, Vector, Vector] | None:
     """The step of the free variables, and the new multipliers of rows and cones."""
     s = program.b - program.A @ x
-    if any(block.cone is Cone.EXPONENTIAL and s[block.start + 1] <= 0.0 for block in active.cones):
+    if any(_at_tip(block.cone, s[block.rows]) for block in active.cones):
         return None
     free = active.free
     A = sp.csr_array(program.A[:, free])
@@ -203,15 +207,15 @@ def _newton(
     owner = np.repeat(np.arange(len(active.cones)), [block.stop - block.start for block in active.cones])
     entries = np.concatenate([np.zeros(0), *normals])
     N = sp.csr_array((entries, (owner, rows)), shape=(len(active.cones), len(s))) @ A
-    H, outer, sizes = _curvature(program, active, s, multipliers, A)
+    H, outer = _curvature(program, active, s, multipliers, A)
     A_rows = sp.csr_array(A[active.rows])
     border = sp.csr_array(sp.vstack([A_rows, N, outer], format="csr"))
-    corner = np.concatenate([np.zeros(A_rows.shape[0] + len(active.cones)), sizes])
+    corner = np.append(np.zeros(A_rows.shape[0] + len(active.cones)), np.ones(outer.shape[0]))
     left = sp.vstack([H, border], format="csr")
     K = sp.hstack([left, sp.vstack([border.T, sp.diags_array(corner)], format="csr")], format="csc")
     gradient = (program.quadratic(x) + program.q)[free]
     distances = np.array([_distance(block.cone, s[block.rows]) for block in active.cones])
-    right = np.concatenate([-gradient, s[active.rows], distances, np.zeros(len(sizes))])
+    right = np.concatenate([-gradient, s[active.rows], distances, np.zeros(outer.shape[0])])
     solved = _solved(sp.csc_array(K), right)
     if solved is None:
         return None
@@ -226,8 +230,8 @@ def _rows_of(cones: Sequence[RowBlock]) -> Indices:
 
 def _curvature(
     program: Program, active: _Active, s: Vector, multipliers: Vector, A: sp.csr_array
-) -> tuple[sp.csr_array, sp.csr_array, Vector]:
-    """H over the free variables, as a sparse matrix less ``sum_k outer_k outer_k' / size_k``.
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """H over the free variables, as a sparse matrix less ``sum_k outer_k outer_k'``.
 
     second order   d2g = (I - u u') / ||s_1..||, u = s_1.. / ||s_1..||
     exponential    d2g = e / s_1 v v',           v = (1, -r, 0)
@@ -236,14 +240,13 @@ def _curvature(
     inner = active.free[active.free < program.P.size]
     P = sp.coo_array(program.P.block(inner)) if len(inner) else sp.coo_array((0, 0))
     H = sp.csr_array(sp.coo_array((P.data, (P.row, P.col)), shape=(size, size)))
-    outer, sizes = [sp.csr_array((0, size))], []
+    outer = [sp.csr_array((0, size))]
     for block, m in zip(active.cones, multipliers.tolist(), strict=True):
         if block.cone is Cone.SECOND_ORDER:
             tail = sp.csr_array(A[block.start + 1 : block.stop])
-            norm = float(np.linalg.norm(s[block.start + 1 : block.stop]))
-            H = H + (m / norm) * (tail.T @ tail)
-            outer.append(sp.csr_array((s[block.start + 1 : block.stop] / norm)[None, :] @ tail))
-            sizes.append(norm / m if m != 0.0 else np.inf)
+            norm, bend = float(np.linalg.norm(s[block.start + 1 : block.stop])), max(m, 0.0)
+            H = H + (bend / norm) * (tail.T @ tail)
+            outer.append(sp.csr_array(np.sqrt(bend / norm**3) * s[None, block.start + 1 : block.stop] @ tail))
     exponential = np.array([block.cone is Cone.EXPONENTIAL for block in active.cones], dtype=bool)
     first = np.array([block.start for block in active.cones], dtype=np.intp)[exponential]
     if len(first):
@@ -251,11 +254,13 @@ def _curvature(
         V = A[first] - sp.diags_array(r, format="csr") @ A[first + 1]
         weights = multipliers[exponential] * np.exp(r) / s[first + 1]
         H = H + V.T @ sp.diags_array(weights, format="csr") @ V
-    return sp.csr_array(H), sp.csr_array(sp.vstack(outer, format="csr")), np.array(sizes)
+    return sp.csr_array(H), sp.csr_array(sp.vstack(outer, format="csr"))
 
 
 def _solved(K: sp.csc_array, right: Vector) -> Vector | None:
     """K^-1 right with one step of refinement; None where K is singular."""
+    if not np.isfinite(K.data).all():
+        return None
     try:
         factor = scipy.sparse.linalg.splu(K)
     except RuntimeError:
@@ -268,10 +273,10 @@ def _solved(K: sp.csc_array, right: Vector) -> Vector | None:
 def _assemble(program: Program, active: _Active, x: Vector, y: Vector, multipliers: Vector) -> Vector | None:
     """(m,) multipliers of the active rows and, along the normals at x, of the cones."""
     s = program.b - program.A @ x
+    if any(_at_tip(block.cone, s[block.rows]) for block in active.cones):
+        return None
     z = np.zeros(len(program.b))
     z[active.rows] = y
     for block, m in zip(active.cones, multipliers, strict=True):
-        if block.cone is Cone.EXPONENTIAL and s[block.start + 1] <= 0.0:
-            return None
         z[block.rows] = m * _normal(block.cone, s[block.rows])
     return z

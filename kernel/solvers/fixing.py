@@ -22,6 +22,7 @@ _CONTRADICTION = 1e-9
 _FIXED = 1e-12
 _ROUNDS = 20
 _FEW = 3
+_SMALLEST_SCALE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Fixing:
         self._semicontinuous = np.array([v.index for v in program.semicontinuous], dtype=np.intp)
         self.box = self._own_box()
         self.switches = Switches.of(program, self.rows, self.box)
+        self._implied_box = self.consequences((), discrete=False) or self.box
 
     def _own_box(self) -> Box:
         """The program's bounds; of a ratio program's only those at zero mean the same relative to kappa."""
@@ -87,15 +89,16 @@ class Fixing:
             lower[lower != 0.0], upper[upper != 0.0] = -np.inf, np.inf
         return Box(lower, upper)
 
-    def consequences(self, choices: Sequence[Choice]) -> Box | None:
-        """The bounds that follow from the choices; None when they contradict each other."""
+    def consequences(self, choices: Sequence[Choice], *, discrete: bool = True) -> Box | None:
+        """The bounds that follow from the choices and the discrete rules; None when they contradict each other."""
         lower, upper = self.box.lower.copy(), self.box.upper.copy()
         for choice in choices:
             lower[choice.index] = max(lower[choice.index], choice.lower)
             upper[choice.index] = min(upper[choice.index], choice.upper)
         for _ in range(_ROUNDS):
             before = (lower.copy(), upper.copy())
-            self._round_discrete(lower, upper)
+            if discrete:
+                self._round_discrete(lower, upper)
             if (lower > upper + _CONTRADICTION).any() or not self._tighten(lower, upper):
                 return None
             met = upper - lower <= _FIXED
@@ -129,8 +132,16 @@ class Fixing:
         lower, upper = self._bounds(real, columns)
         smaller = replace(smaller, lower=lower, upper=upper, hinges=tuple(_hinges(self.program, gone, needed)))
         if self.program.kappa is not None:
-            smaller = _with_rows(smaller, [c for c in choices if not gone[c.index]], columns)
+            smaller = _with_rows(smaller, self._tightened(box, gone), columns)
         return Reduced(smaller, np.flatnonzero(needed), spread, values, box, len(self.program.b))
+
+    def relative(self, x: Vector, box: Box) -> Vector:
+        """A relaxed point in relative coordinates, discrete variables within the box and switches settled there."""
+        kappa = self.program.kappa
+        y = x if kappa is None else x / max(float(x[kappa]), _SMALLEST_SCALE)
+        settled = self.switches.settle(np.where(self._discrete, np.clip(y, box.lower, box.upper), y))
+        # A switch that was chosen stays on, or its rule would be branched on for ever.
+        return np.where(self._discrete, np.maximum(settled, box.lower), settled)
 
     def _round_discrete(self, lower: Vector, upper: Vector) -> None:
         """Bounds of discrete variables move to the next value that they can take."""
@@ -172,6 +183,14 @@ class Fixing:
             lower = np.where(fixed, lower, np.where(lower >= 0.0, 0.0, -np.inf))
             upper = np.where(fixed, upper, np.where(upper <= 0.0, 0.0, np.inf))
         return Box(lower, upper)
+
+    def _tightened(self, box: Box, gone: Mask) -> list[Choice]:
+        """Bounds of discrete variables that the rows of the program do not imply."""
+        own = self._implied_box
+        lower = np.where(box.lower > own.lower + _CONTRADICTION, box.lower, -np.inf)
+        upper = np.where(box.upper < own.upper - _CONTRADICTION, box.upper, np.inf)
+        wanted = self._discrete & ~gone & (np.isfinite(lower) | np.isfinite(upper))
+        return [Choice(i, float(lower[i]), float(upper[i])) for i in np.flatnonzero(wanted).tolist()]
 
     def _bounds(self, real: Box, columns: Indices) -> tuple[Vector, Vector]:
         """The smaller program's own bounds; in a ratio program none that is not its own or zero."""
@@ -273,22 +292,19 @@ def _hinges(program: Program, gone: Mask, needed: Mask) -> list[Hinge]:
     return kept
 
 
-def _with_rows(program: Program, choices: Sequence[Choice], columns: Indices) -> Program:
-    """Rows ``x <= upper kappa`` and ``lower kappa <= x`` for the choices that are no bounds of a ratio program."""
+def _with_rows(program: Program, bounds: Sequence[Choice], columns: Indices) -> Program:
+    """Rows ``x <= upper kappa`` and ``lower kappa <= x`` for what is no bound of a ratio program."""
     assert program.kappa is not None
-    limits: dict[tuple[int, float], float] = {}
-    for choice in choices:
-        for sign, bound in ((1.0, choice.upper), (-1.0, -choice.lower)):
-            if np.isfinite(bound) and bound != 0.0:
-                limits[choice.index, sign] = min(bound, limits.get((choice.index, sign), np.inf))
+    sides = [(c.index, 1.0, c.upper) for c in bounds] + [(c.index, -1.0, -c.lower) for c in bounds]
+    limits = [(index, sign, bound) for index, sign, bound in sides if np.isfinite(bound) and bound != 0.0]
     if not limits:
         return program
     count, start = len(limits), len(program.b)
-    at = np.searchsorted(columns, [index for index, _ in limits])
-    signs, bounds = np.array([sign for _, sign in limits]), np.array(list(limits.values()))
+    at = np.searchsorted(columns, [index for index, _, _ in limits])
+    signs, sizes = np.array([sign for _, sign, _ in limits]), np.array([bound for _, _, bound in limits])
     row = np.arange(count)
     places = (np.concatenate([row, row]), np.concatenate([at, np.full(count, program.kappa)]))
-    A = sp.csr_array(sp.coo_array((np.concatenate([signs, -bounds]), places), shape=(count, program.size)))
+    A = sp.csr_array(sp.coo_array((np.concatenate([signs, -sizes]), places), shape=(count, program.size)))
     block = RowBlock((), Cone.NONNEGATIVE, start, start + count)
     stacked = sp.csr_array(sp.vstack([program.A, A], format="csr"))
     return replace(program, A=stacked, b=np.append(program.b, np.zeros(count)), blocks=(*program.blocks, block))

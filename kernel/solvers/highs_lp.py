@@ -7,7 +7,7 @@ from importlib.metadata import version
 import highspy
 import numpy as np
 
-from kernel.canonical import Cone, Program
+from kernel.canonical import Cone, Program, Vector
 from kernel.problem import Settings
 from kernel.solvers.base import RawSolution, RawStatus
 
@@ -30,7 +30,7 @@ class HighsSolver:
         return program.is_linear and program.is_convex
 
     def solve(self, program: Program, settings: Settings) -> RawSolution:
-        """Solve with primal and dual tolerances at HiGHS' finest, unscaled first: programs come in units near one."""
+        """Solve with primal and dual tolerances at HiGHS' finest, as it is first: programs come with rows near one."""
         raw = self._run(program, settings, scaling=0)
         return raw if raw.status is RawStatus.SOLVED else self._run(program, settings, scaling=2)
 
@@ -48,10 +48,18 @@ class HighsSolver:
         answer, iterations = highs.getSolution(), int(highs.getInfo().simplex_iteration_count)
         status = _STATUS.get(highs.getModelStatus(), RawStatus.FAILED)
         if status is not RawStatus.SOLVED:
-            return RawSolution(status, np.zeros(program.size), np.zeros(len(program.b)), iterations, self.name)
+            ray = _dual_ray(highs, len(program.b))
+            return RawSolution(status, np.zeros(program.size), ray, iterations, self.name)
         return RawSolution(
             status, np.array(answer.col_value), -np.array(answer.row_dual, dtype=float), iterations, self.name
         )
+
+
+def _dual_ray(highs: highspy.Highs, rows: int) -> Vector:
+    """(rows,) multipliers that prove an infeasible program to be so, the largest 1; zeros without such."""
+    _, known, values = highs.getDualRay()
+    ray = -np.array(values, dtype=float)
+    return ray / np.abs(ray).max() if known and ray.any() else np.zeros(rows)
 
 
 def _model(program: Program) -> highspy.HighsLp:

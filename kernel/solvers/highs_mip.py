@@ -78,7 +78,7 @@ def solve_mixed(program: Program, settings: Settings, start: Vector | None) -> M
 
 
 def _configured(settings: Settings) -> highspy.Highs:
-    highs = highspy.Highs()
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]  # its stubs leave it out
     options: dict[str, bool | int | float | str] = {
         "output_flag": False,
         "threads": 1,

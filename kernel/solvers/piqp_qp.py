@@ -6,7 +6,7 @@ import numpy as np
 import piqp
 import scipy.sparse as sp
 
-from kernel.canonical import Cone, Matrix, Program
+from kernel.canonical import Cone, Matrix, Program, Quadratic
 from kernel.problem import Settings
 from kernel.solvers.base import RawSolution, RawStatus
 
@@ -60,15 +60,19 @@ def _is_sparse(program: Program) -> bool:
     """Whether most of a large program is zeros."""
     if program.size < _FEWEST_SPARSE:
         return False
-    quadratic = program.P.size if program.P.is_diagonal else program.P.size**2
+    quadratic = program.P.size if _is_diagonal(program.P) else program.P.size**2
     return program.A.nnz + quadratic < _DENSEST_SPARSE * program.size * (program.size + len(program.b))
+
+
+def _is_diagonal(P: Quadratic) -> bool:
+    return P.matrix is None and (P.factor is None or len(P.factor) == 0)
 
 
 def _hessian(program: Program, *, sparse: bool) -> sp.csc_matrix | Matrix:
     leading = program.P.size
     if sparse:
-        inner = sp.diags_array(program.P.diagonal_entries) if program.P.is_diagonal else sp.coo_array(program.P.dense)
-        entries = sp.coo_array(inner)
+        diagonal = _is_diagonal(program.P)
+        entries = sp.coo_array(sp.diags_array(program.P.diagonal_entries) if diagonal else program.P.dense)
         shape = (program.size, program.size)
         return sp.csc_matrix((entries.data, (entries.row, entries.col)), shape=shape)
     P = np.zeros((program.size, program.size), order="F")

@@ -22,6 +22,7 @@ from kernel.certificate import assess, reduced_costs
 _CORRECTIONS = 6
 _LARGEST_SYSTEM = 1200
 _LARGEST_TIED = 300
+_SMALL = 100_000
 _ROUNDING = 1e-13
 _EXACT = 1e-12
 # A vertex of the simplex method is exact up to the limits that it takes for met.
@@ -47,18 +48,24 @@ def polish(program: Program, x: Vector, z: Vector) -> tuple[Vector, Vector]:
         x: (N,) approximate solution.
         z: (m,) its row multipliers.
     """
-    best = (x, z)
-    best_error = _error(program, x, z)
-    if best_error <= (_EXACT_VERTEX if program.P.is_zero else _EXACT):
-        return best
+    exact = _EXACT_VERTEX if program.P.is_zero else _EXACT
+    best, least = (x, z), np.inf
+    if program.P.is_zero:
+        least = _error(program, x, z)
+        if least <= exact:
+            return best
     active = _read_active_set(program, x, z)
     for _ in range(_CORRECTIONS):
         candidate = _solve_on(program, active)
         if candidate is None:
             break
         error = _error(program, *candidate)
-        if error < best_error:
-            best, best_error = candidate, error
+        if error <= exact:
+            return candidate
+        if least == np.inf:
+            least = _error(program, x, z)
+        if error < least:
+            best, least = candidate, error
         corrected = _correct(program, active, *candidate)
         if corrected is None:
             break
@@ -87,7 +94,8 @@ def _solve_on(program: Program, active: _ActiveSet) -> tuple[Vector, Vector] | N
     if size == 0 or size > _LARGEST_SYSTEM:
         return None
     x = np.where(active.at_lower, program.lower, np.where(active.at_upper, program.upper, 0.0))
-    A = program.A[rows][:, free].toarray()
+    small = program.A.shape[0] * program.A.shape[1] <= _SMALL
+    A = program.A.toarray()[np.ix_(rows, free)] if small else program.A[rows][:, free].toarray()
     leading = program.P.size
     K = np.zeros((size, size))
     inner = free[free < leading]

@@ -43,11 +43,13 @@ class Hinges:
 
     @classmethod
     def of(cls, program: Program) -> Hinges:
-        """The hinges of `program`."""
+        """The hinges of `program`; none when they depend on each other."""
         rows = [np.arange(h.rows.start, h.rows.stop) for h in program.hinges]
         variables = [np.arange(h.variables.start, h.variables.stop) for h in program.hinges]
         families = [np.full(len(place), k) for k, place in enumerate(rows)]
         none = np.zeros(0, dtype=np.intp)
+        if _are_nested(program):
+            return cls(none, none, none)
         return cls(*(np.concatenate([none, *parts]) for parts in (rows, variables, families)))
 
     @property
@@ -60,6 +62,17 @@ class Hinges:
         without = x.copy()
         without[self.variables] = 0.0
         return np.asarray(program.A @ without - program.b)[self.rows]
+
+
+def _are_nested(program: Program) -> bool:
+    own = np.zeros(program.size, dtype=bool)
+    for hinge in program.hinges:
+        own[hinge.variables] = True
+    places = [slice(program.A.indptr[h.rows.start], program.A.indptr[h.rows.stop]) for h in program.hinges]
+    return any(
+        np.count_nonzero(own[program.A.indices[place]]) > hinge.rows.stop - hinge.rows.start
+        for place, hinge in zip(places, program.hinges, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,18 +73,19 @@ def solve_on_working_set(
     search = _begin(program, settings, start, solve)
     if search is None:
         return None
-    iterations = 0
+    iterations = failures = 0
     for _ in range(_ROUNDS):
         raw, complete = _look(search, settings, solve)
         iterations += raw.iterations
         if complete:
             return replace(raw, iterations=iterations)
-        left = np.flatnonzero(search.excluded)
+        left = int(search.excluded.sum())
         if raw.status is not RawStatus.SOLVED:
-            if not len(left):
+            failures += 1
+            if failures > 1 or not left:
                 return None
-            search.admit(search.ranked[np.isin(search.ranked, left)])
-        if len(left) and len(left) < (1.0 - _LARGEST_PART) * len(search.ranked):
+            search.excluded[search.ranked[: 2 * (len(search.ranked) - left)]] = False
+        if left < (1.0 - _LARGEST_PART) * len(search.ranked):
             search.excluded[:] = False
     return None
 

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from kernel.constraints import LinearLimit
-from kernel.frontier import FrontierRequest, efficient_frontier
-from kernel.frontier.critical_line import Box, trace
-from kernel.frontier.path import FrontierPath
+from kernel.frontier import FrontierPath, FrontierRequest, efficient_frontier
 from kernel.methods.mean_risk import optimize
 from kernel.problem import Settings
 from tests.golden.papers import SHARED, moments_of, problem_of
@@ -41,10 +39,8 @@ def published(number):
 def test_all_published_points_lie_on_the_exact_path(number):
     moments, points = market(number), published(number)
     assert points.shape == (2000, 2)
-    n = moments.n
-    start = optimize(problem_of(moments), SETTINGS).weights
-    path = FrontierPath.of(moments, trace(moments, Box(np.zeros(n), np.ones(n)), start))
-    weights = [path.at(path.place_of_return(value))[0] for value in points[:, 0]]
+    path = FrontierPath.of(problem_of(moments), SETTINGS)
+    weights = [path.at(path.place_of_return(value))[0][: moments.n] for value in points[:, 0]]
     variances = [w @ moments.Sigma @ w for w in weights]
     np.testing.assert_allclose(variances, points[:, 1], rtol=RELATIVE)
     # The lowest published return is rounded and may lie below the least-risk portfolio's.

@@ -189,13 +189,14 @@ def check_explanation(service: OpenService, request: pb.CreateOptimizationReques
 
 
 def check_ill_posed(service: OpenService, request: pb.CreateOptimizationRequest, outcome: Any) -> None:
-    """Nothing feasible earns more than the risk-free rate."""
+    """Nothing feasible earns more than the risk-free rate, or than the benchmark."""
     highest = pb.CreateOptimizationRequest()
     highest.CopyFrom(request)
     highest.objective = "maximize_return"
     best = service.optimize(highest)
     assert best.certificate.objective_value == pytest.approx(outcome.numbers["best_expected_return"], abs=1e-7)
-    assert best.certificate.objective_value <= outcome.numbers["risk_free_rate"] + 1e-7
+    reference = "benchmark_return" if request.objective == "maximize_information_ratio" else "risk_free_rate"
+    assert best.certificate.objective_value <= outcome.numbers[reference] + 1e-7
 
 
 @pytest.mark.parametrize(

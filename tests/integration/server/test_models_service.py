@@ -105,6 +105,17 @@ def test_the_volatility_is_that_of_the_estimator(
     assert answer.provenance.HasField("shrinkage_intensity") == (method == "OAS")
 
 
+@pytest.mark.parametrize("method", ["SAMPLE", "LEDOIT_WOLF", "OAS"])
+def test_more_instruments_than_days(service: OpenService, market: Market, method: str) -> None:
+    """The covariance is then kept as factors, and is the same."""
+    days, estimators = 12, {"SAMPLE": covariance.sample, "LEDOIT_WOLF": covariance.ledoit_wolf, "OAS": covariance.oas}
+    model = estimation_pb2.RiskModel(method=RISK.Value(f"RISK_MODEL_METHOD_{method}"))
+    answer = completed(service, request("maximize_sharpe", risk_model=model, lookback_days=days))
+    w, Sigma = market.vector(dict(answer.target_allocation)), estimators[method](market.R[-days:]).Sigma
+    assert answer.metrics.expected_volatility == pytest.approx(np.sqrt(w @ Sigma @ w), rel=1e-9)
+    assert answer.certificate.duality_gap <= 1e-6
+
+
 @pytest.mark.parametrize(
     ("method", "estimate"),
     [

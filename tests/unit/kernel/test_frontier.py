@@ -59,9 +59,9 @@ def least_risk(u: Universe, value: float, rates=None) -> float:
     return float(np.sqrt(max(program.value, 0.0)))
 
 
-def inactive(u: Universe) -> LinearLimit:
-    """A limit that no portfolio touches, so that the frontier is solved point by point."""
-    return LinearLimit(np.ones(u.n), -np.inf, 2.0, "nothing", "nothing")
+def inactive(u: Universe) -> RiskLimit:
+    """A limit that no portfolio touches and that is not linear, so that the frontier is solved point by point."""
+    return RiskLimit("nothing", Volatility(u.moments), 9.0)
 
 
 @pytest.mark.parametrize("name", UNIVERSES)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
+import cvxpy as cp
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from kernel.solvers import solve_convex
 from kernel.solvers.base import RawStatus
 from kernel.solvers.branch_and_bound import BranchAndBound
 from kernel.status import Status
+from tests.unit.kernel.constraints.judge import best, better
 from tests.unit.kernel.zoo import OBJECTIVES, RISK_FREE, SETTINGS, Case, Limits, factor_moments, long_only
 
 N = 7
@@ -162,11 +164,36 @@ def test_positions_that_cannot_add_up_are_infeasible():
     assert "smallest" in solution.explanation.conflicting
 
 
+def best_with_shorts(problem: Problem, threshold: float, low: float, high: float) -> float:
+    """The best objective, by cvxpy, over all choices of not held, long and short assets."""
+    values = []
+    for choice in product([0, 1, -1], repeat=problem.moments.n):
+        if low > -threshold and -1 in choice:
+            continue
+
+        def limits(y, s, choice=choice):
+            rows = [cp.sum(y) == s, y >= low * s, y <= high * s]
+            for i, sign in enumerate(choice):
+                rows.append(sign * y[i] >= threshold * s if sign else y[i] == 0)
+            return rows
+
+        values.append(best(problem.moments, problem.objective, limits))
+    return better(problem.objective, values)
+
+
+@pytest.mark.parametrize("low", [-0.3, -0.1])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_short_weights_are_refused(objective):
-    problem = with_bounds(convex_problem(objective, "none"), np.full(N, -0.1), np.full(N, 0.5))
-    with pytest.raises(ProblemError, match=r"smallest: .*long-only"):
-        optimize(with_threshold(problem, 0.1), SETTINGS)
+def test_short_positions_are_as_large(objective, low):
+    """Short by 0.3 is enough for a position of 0.15; by 0.1 it never is, so that nothing is sold short."""
+    moments, n, high, threshold = factor_moments(23, 4), 4, 0.7, 0.15
+    bounds = WeightBounds(np.full(n, low), np.full(n, high), ("min",) * n, ("max",) * n)
+    posed = Problem(moments, OBJECTIVES[objective], Volatility(moments), (budget(n), bounds))
+    problem = with_threshold(posed, threshold, tuple(range(n)))
+    solution = optimize(problem, SETTINGS)
+    assert solution.certificate is not None, solution.message
+    expected = best_with_shorts(posed, threshold, low, high)
+    assert solution.certificate.objective == pytest.approx(expected, rel=1e-6)
+    assert min(m.slack for m in measurements(problem, solution.weights)) >= -1e-8
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 1.5, float("nan")])

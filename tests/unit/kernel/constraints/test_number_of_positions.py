@@ -200,7 +200,7 @@ def test_expiry_returns_the_incumbent_and_a_true_bound():
 
 def test_expiry_of_a_linear_program():
     ticks = iter(range(10_000))
-    problem = posed("return", positions(2), TurnoverLimit("turnover", 0.5, W0))
+    problem = posed("return", positions(2), TurnoverLimit("turnover", 0.7, W0))
     stopped = optimize(problem, Settings(deadline=0.0, clock=lambda: float(next(ticks))))
     proven = solved(problem)
     assert stopped.status is Status.LIMIT_REACHED

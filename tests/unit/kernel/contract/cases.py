@@ -132,13 +132,13 @@ class Case:
     def problem(self) -> Problem:
         """The same in the kernel's terms."""
         market = self.market
-        constraints: list[Constraint] = [budget(market.n), _bounds(market)]
+        constraints: list[Constraint] = [budget(market.n), bounds(market)]
         for family in self.families:
             constraints += _LIMITS[family](self) if family in _LIMITS else []
         measure = kernel_measure(self.measure, market)
         if self.objective == "return":
             constraints.append(RiskLimit("risk", measure, self.risk_limit(self.measure)))
-        return Problem(_moments(market), self._objective(), measure, tuple(constraints), self.cost())
+        return Problem(moments(market), self._objective(), measure, tuple(constraints), self.cost())
 
     def cost(self) -> TradingCost | None:
         if not self.has_cost:
@@ -185,19 +185,18 @@ def scenarios(market: Market) -> Scenarios:
 
 def kernel_measure(word: str, market: Market) -> RiskMeasure:
     """The kernel's measure of a word."""
-    moments = _moments(market)
     if word == "tracking_error":
-        return TrackingError.against_weights(moments, market.benchmark)
+        return TrackingError.against_weights(moments(market), market.benchmark)
     target = market.target if word == "semi_deviation below target" else None
     settings = MeasureSettings(market.confidence, target)
-    return make_measure(word.removesuffix(" below target"), moments, scenarios(market), settings)
+    return make_measure(word.removesuffix(" below target"), moments(market), scenarios(market), settings)
 
 
-def _moments(market: Market) -> Moments:
-    return Moments(market.names, market.mu.copy(), market.Sigma)
+def moments(market: Market) -> Moments:
+    return Moments(market.names, market.mu.copy(), market.covariance)
 
 
-def _bounds(market: Market) -> WeightBounds:
+def bounds(market: Market) -> WeightBounds:
     names = market.names
     return WeightBounds(market.lower, market.upper, tuple(f"min {a}" for a in names), tuple(f"max {a}" for a in names))
 

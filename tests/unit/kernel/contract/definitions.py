@@ -26,37 +26,50 @@ MEASURES = (
 )
 # Those that programs hold through half of their square.
 QUADRATIC = ("volatility", "tracking_error")
-_HALF_ANNUAL = np.sqrt(PERIODS_PER_YEAR)
+_TAILS = ("var", "cvar", "evar", "worst_realization")
+PATHS = ("max_drawdown", "average_drawdown", "ulcer", "cdar")
+_ROOT_OF_YEAR = np.sqrt(PERIODS_PER_YEAR)
 
 
 def risk(word: str, market: Market, w: np.ndarray) -> float:
     """The risk of w."""
-    r, p, c = market.R @ w, market.p, market.confidence
+    if word == "tracking_error":
+        return risk("volatility", market, w - market.benchmark)
+    r = market.R @ w
+    if word in _TAILS:
+        return _of_losses(word, -r, market)
+    return _of_drawdowns(word, r, market) if word in PATHS else _of_spread(word, r, market)
+
+
+def _of_spread(word: str, r: np.ndarray, market: Market) -> float:
+    p = market.p
     mean = p @ r
     match word:
         case "volatility":
             return float(np.sqrt(PERIODS_PER_YEAR * (p @ (r - mean) ** 2)))
         case "variance":
             return float(PERIODS_PER_YEAR * (p @ (r - mean) ** 2))
-        case "tracking_error":
-            return risk("volatility", market, w - market.benchmark)
         case "semi_deviation":
-            return float(_HALF_ANNUAL * np.sqrt(p @ np.minimum(r - mean, 0.0) ** 2))
+            return float(_ROOT_OF_YEAR * np.sqrt(p @ np.minimum(r - mean, 0.0) ** 2))
         case "semi_deviation below target":
-            return float(_HALF_ANNUAL * np.sqrt(p @ np.minimum(r - market.target, 0.0) ** 2))
+            return float(_ROOT_OF_YEAR * np.sqrt(p @ np.minimum(r - market.target, 0.0) ** 2))
         case "mad":
-            return float(_HALF_ANNUAL * (p @ np.abs(r - mean)))
-        case "gini":
-            return float(_HALF_ANNUAL * (p @ np.abs(r[:, None] - r) @ p))
+            return float(_ROOT_OF_YEAR * (p @ np.abs(r - mean)))
+    assert word == "gini", word
+    return float(_ROOT_OF_YEAR * (p @ np.abs(r[:, None] - r) @ p))
+
+
+def _of_losses(word: str, losses: np.ndarray, market: Market) -> float:
+    p, c = market.p, market.confidence
+    match word:
         case "var":
-            return _value_at_risk(-r, p, c)
+            return _value_at_risk(losses, p, c)
         case "cvar":
-            return _mean_of_worst(-r, p, c)
+            return _mean_of_worst(losses, p, c)
         case "evar":
-            return _entropic(-r, p, c)
-        case "worst_realization":
-            return float(-r[p > 0].min())
-    return _of_drawdowns(word, r, market)
+            return _entropic(losses, p, c)
+    assert word == "worst_realization", word
+    return float(losses[p > 0].max())
 
 
 def _of_drawdowns(word: str, r: np.ndarray, market: Market) -> float:
@@ -104,7 +117,7 @@ def _entropic(losses: np.ndarray, p: np.ndarray, c: float) -> float:
 
     if spread == 0.0:
         return float(worst)
-    ends = np.log(1e-4), np.log(1e3)
+    ends = np.log(1e-9), np.log(1e3)
     found = scipy.optimize.minimize_scalar(bound, bounds=ends, method="bounded", options={"xatol": 1e-8})
     return min(float(found.fun), bound(ends[0]))
 

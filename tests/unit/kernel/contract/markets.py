@@ -24,7 +24,6 @@ class Market:
         R: (T, n) returns per period.
         p: (T,) probabilities.
         mu: (n,) annual expected returns, which are not the scenarios' own.
-        Sigma: (n, n) annual covariance of the scenarios.
         scale: By what all returns, costs and rates are multiplied.
         confidence: Of tail measures; the tail is no whole number of scenarios.
     """
@@ -45,7 +44,7 @@ class Market:
         return self.R.shape[1]
 
     @property
-    def T(self) -> int:
+    def days(self) -> int:
         return len(self.R)
 
     @property
@@ -58,7 +57,7 @@ class Market:
         return np.sqrt(PERIODS_PER_YEAR * self.p)[:, None] * (self.R - self.p @ self.R)
 
     @property
-    def Sigma(self) -> np.ndarray:
+    def covariance(self) -> np.ndarray:
         Sigma = self.centred.T @ self.centred
         return (Sigma + Sigma.T) / 2
 
@@ -163,7 +162,7 @@ def _well_posed(*, small: bool) -> Market:
 def _weighted(*, small: bool) -> Market:
     """Scenarios of different probabilities, one of them impossible."""
     market = _well_posed(small=small)
-    p = np.random.default_rng(2).uniform(0.5, 1.5, market.T)
+    p = np.random.default_rng(2).uniform(0.5, 1.5, market.days)
     p[3] = 0.0
     return replace(market, name="weighted", p=p / p.sum())
 
@@ -187,7 +186,7 @@ def _tied_means(*, small: bool) -> Market:
 
 def _singular(*, small: bool) -> Market:
     """More assets than observations."""
-    return long_only("singular", returns(5, *((9, 11) if small else (25, 36))), 5)
+    return long_only("singular", returns(5, *((7, 8) if small else (25, 36))), 5)
 
 
 def _scaled(name: str, scale: float, *, small: bool) -> Market:
@@ -232,11 +231,5 @@ MARKETS = tuple(_MARKETS)
 
 @cache
 def market(name: str, *, small: bool = False) -> Market:
-    """A market of the zoo; the small ones are for integer programs and for as many pairs of scenarios as days squared."""
+    """A market of the zoo; the small ones are for integer programs and for measures of all pairs of days."""
     return _MARKETS[name](small=small)
-
-
-def unscaled(scaled: Market) -> Market:
-    """The same market with returns of their usual size."""
-    s = scaled.scale
-    return scaled if s == 1.0 else replace(scaled, R=scaled.R / s, mu=scaled.mu / s, scale=1.0)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import cvxpy as cp
 import numpy as np
@@ -19,23 +20,33 @@ from tests.unit.kernel.contract import definitions
 from tests.unit.kernel.contract.cases import LOT, MOST_POSITIONS, SMALLEST_POSITION, Case
 from tests.unit.kernel.contract.markets import PERIODS_PER_YEAR, Market
 
-_HALF_ANNUAL = np.sqrt(PERIODS_PER_YEAR)
+_ROOT_OF_YEAR = np.sqrt(PERIODS_PER_YEAR)
 _INTEGRAL = 1e-6
+# What a node must promise beyond the best so far; values are of the size 0.01 to 1.
+_WORTHWHILE = 1e-9
 _HELD = 1e-8
 _OPTIONS = {
     "ECOS": {"abstol": 1e-11, "reltol": 1e-11, "feastol": 1e-11, "max_iters": 200},
     "CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12},
+    "HIGHS": {"mip_rel_gap": 1e-9, "mip_abs_gap": 1e-10, "mip_feasibility_tolerance": 1e-9},
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """left <= limit; `measured` gives the left side at weights where cvxpy's own evaluation would not."""
+    """left <= limit; of a limit from below both stand with the other sign.
+
+    Attributes:
+        measured: Gives the left side at weights where cvxpy's own evaluation would not.
+        unit: What one means at returns of the usual size.
+    """
 
     name: str
     left: cp.Expression | None
     limit: float
     measured: Callable[[np.ndarray], float] | None = None
+    sign: float = 1.0
+    unit: float = 1.0
 
 
 @dataclass
@@ -53,13 +64,13 @@ class Model:
         return self.case.market
 
     def violation(self, w: np.ndarray) -> float:
-        """The largest, relative to limits above 1."""
+        """The largest, in weights or returns of the usual size."""
         self.w.value = w
         return max(self._excess(row, w) for row in self.rows)
 
     def _excess(self, row: Row, w: np.ndarray) -> float:
         left = row.left.value if row.measured is None else row.measured(w)
-        return float(np.max(left - row.limit)) / max(1.0, float(np.max(np.abs(row.limit))))
+        return float(left - row.limit) / row.unit
 
 
 def pose(case: Case) -> Model:
@@ -68,7 +79,7 @@ def pose(case: Case) -> Model:
     w, market = model.w, case.market
     _equal(model, "budget", cp.sum(w), 1.0)
     for i, name in enumerate(market.names):
-        model.rows += [Row(f"min {name}", -w[i], -market.lower[i]), Row(f"max {name}", w[i], market.upper[i])]
+        model.rows += [_at_least(f"min {name}", w[i], market.lower[i]), Row(f"max {name}", w[i], market.upper[i])]
     for family in case.families:
         if family in _LIMITS:
             _LIMITS[family](model)
@@ -81,13 +92,15 @@ def limit_risk(model: Model, name: str, word: str) -> None:
     """A risk limit a little above the current portfolio's risk."""
     market = model.market
     left = risk(model, word)
-    model.rows.append(Row(name, left, model.case.risk_limit(word), lambda w: definitions.risk(word, market, w)))
+    unit = market.scale ** (2 if word == "variance" else 1)
+    measured = partial(definitions.risk, word, market)
+    model.rows.append(Row(name, left, model.case.risk_limit(word), measured, unit=unit))
 
 
 def risk(model: Model, word: str) -> cp.Expression:
     """A measure of the model's weights."""
     market = model.market
-    r, p, h = market.R @ model.w, market.p, _HALF_ANNUAL
+    r = market.R @ model.w
     match word:
         case "volatility":
             return cp.norm(market.centred @ model.w)
@@ -95,31 +108,41 @@ def risk(model: Model, word: str) -> cp.Expression:
             return cp.sum_squares(market.centred @ model.w)
         case "tracking_error":
             return cp.norm(market.centred @ (model.w - market.benchmark))
-        case "semi_deviation":
-            return h * cp.norm(cp.multiply(np.sqrt(p), cp.neg(r - p @ r)))
-        case "semi_deviation below target":
-            return h * cp.norm(cp.multiply(np.sqrt(p), cp.neg(r - market.target)))
-        case "mad":
-            return h * (p @ cp.abs(r - p @ r))
-        case "gini":
-            i, j = np.triu_indices(market.T, k=1)
-            return h * 2.0 * ((p[i] * p[j]) @ cp.abs((market.R[i] - market.R[j]) @ model.w))
-        case "worst_realization":
-            return cp.max(-r[p > 0])
         case "cvar":
-            return _mean_of_worst(-r, p, market.confidence)
+            return _mean_of_worst(-r, market.p, market.confidence)
         case "evar":
-            return _entropic(model, -r[p > 0])
+            return _entropic(model, -r[market.p > 0])
         case "var":
             return _value_at_risk(model, -r)
-    return _of_drawdowns(word, market, r)
+        case "worst_realization":
+            return cp.max(-r[market.p > 0])
+    return _of_drawdowns(word, market, r) if word in definitions.PATHS else _of_deviations(model, word, r)
+
+
+def _of_deviations(model: Model, word: str, r: cp.Expression) -> cp.Expression:
+    market, p = model.market, model.market.p
+    match word:
+        case "semi_deviation":
+            return _ROOT_OF_YEAR * cp.norm(cp.multiply(np.sqrt(p), cp.neg(r - p @ r)))
+        case "semi_deviation below target":
+            return _ROOT_OF_YEAR * cp.norm(cp.multiply(np.sqrt(p), cp.neg(r - market.target)))
+        case "mad":
+            return _ROOT_OF_YEAR * (p @ cp.abs(r - p @ r))
+    assert word == "gini", word
+    i, j = np.triu_indices(market.days, k=1)
+    return _ROOT_OF_YEAR * 2.0 * ((p[i] * p[j]) @ cp.abs((market.R[i] - market.R[j]) @ model.w))
 
 
 def _mean_of_worst(losses: cp.Expression, p: np.ndarray, c: float) -> cp.Expression:
-    if np.ptp(p) == 0.0:
-        return cp.sum_largest(losses, (1.0 - c) * len(p)) / ((1.0 - c) * len(p))
-    x = cp.Variable()
-    return x + p @ cp.pos(losses - x) / (1.0 - c)
+    """Of equal probabilities the k largest, between whole k in proportion; else Rockafellar and Uryasev's minimum."""
+    if np.ptp(p) > 0.0:
+        x = cp.Variable()
+        return x + p @ cp.pos(losses - x) / (1.0 - c)
+    k = (1.0 - c) * len(p)
+    if k <= 1.0:
+        return cp.max(losses)
+    whole, part = int(k), k - int(k)
+    return ((1.0 - part) * cp.sum_largest(losses, whole) + part * cp.sum_largest(losses, whole + 1)) / k
 
 
 def _entropic(model: Model, losses: cp.Expression) -> cp.Expression:
@@ -134,7 +157,7 @@ def _entropic(model: Model, losses: cp.Expression) -> cp.Expression:
 def _value_at_risk(model: Model, losses: cp.Expression) -> cp.Expression:
     """Losses above x only in scenarios of a probability up to 1 - c."""
     market = model.market
-    x, z = cp.Variable(), cp.Variable(market.T)
+    x, z = cp.Variable(), cp.Variable(market.days)
     largest = 2.0 * np.abs(market.R).max() * np.maximum(np.abs(market.upper), np.abs(market.lower)).sum()
     reach = min(largest, 4.0 * np.abs(market.R).max())
     model.definitions += [losses - x <= reach * z, z >= 0, z <= 1, market.p @ z <= 1.0 - market.confidence + 1e-12]
@@ -188,14 +211,18 @@ def cost_of(case: Case, w: np.ndarray) -> float:
     return float(total)
 
 
+def _at_least(name: str, left: cp.Expression, limit: float) -> Row:
+    return Row(name, -left, -limit, sign=-1.0)
+
+
 def _equal(model: Model, name: str, left: cp.Expression, right: float) -> None:
-    model.rows += [Row(name, left, right), Row(name, -left, -right)]
+    model.rows += [Row(name, left, right), _at_least(name, left, right)]
 
 
 def _groups(model: Model) -> None:
     for name, member, low, high in model.market.groups:
         left = member @ model.w
-        model.rows += [Row(f"{name} min", -left, -low), Row(f"{name} max", left, high)]
+        model.rows += [_at_least(f"{name} min", left, low), Row(f"{name} max", left, high)]
 
 
 def _trades(model: Model) -> None:
@@ -211,7 +238,7 @@ def _leverage(model: Model) -> None:
         Row("long", cp.sum(cp.pos(w)), 1.25),
         Row("short", cp.sum(cp.neg(w)), 0.22),
         Row("net max", cp.sum(w), 1.1),
-        Row("net min", -cp.sum(w), -0.8),
+        _at_least("net min", cp.sum(w), 0.8),
     ]
 
 
@@ -220,8 +247,8 @@ def _linear(model: Model) -> None:
     exposure, stressed = float(market.style @ market.w0), float(market.stress @ market.w0)
     model.rows += [
         Row("style max", market.style @ model.w, exposure + 0.05),
-        Row("style min", -market.style @ model.w, 0.05 - exposure),
-        Row("stress", -market.stress @ model.w, 0.01 * market.scale - stressed),
+        _at_least("style min", market.style @ model.w, exposure - 0.05),
+        replace(_at_least("stress", market.stress @ model.w, stressed - 0.01 * market.scale), unit=market.scale),
     ]
 
 
@@ -229,7 +256,11 @@ def _return_floor(model: Model) -> None:
     market, case = model.market, model.case
     left = cost(model) - market.mu @ model.w
     limit = 0.005 * market.scale - float(market.mu @ market.w0)
-    model.rows.append(Row("return floor", left, limit, lambda w: cost_of(case, w) - market.mu @ w))
+
+    def measured(w: np.ndarray) -> float:
+        return cost_of(case, w) - float(market.mu @ w)
+
+    model.rows.append(Row("return floor", left, limit, measured, -1.0, market.scale))
 
 
 def _positions(model: Model) -> None:
@@ -290,11 +321,16 @@ class NoAnswerError(Exception):
 
 @dataclass
 class Search:
-    """Depth-first branch and bound over a model's whole expressions; without any a single solve."""
+    """The greatest value of a goal: one solve, or over whole expressions HiGHS where all is linear, else depth first.
+
+    Attributes:
+        known: A value that feasible weights have: only better ones are searched for.
+    """
 
     model: Model
-    goal: cp.Expression  # maximised
+    goal: cp.Expression
     solver: str
+    known: float = -np.inf
     best: float = -np.inf
     weights: np.ndarray | None = None
 
@@ -303,18 +339,25 @@ class Search:
         constraints = [row.left <= row.limit for row in model.rows if row.left is not None]
         constraints += model.definitions
         self._whole = cp.hstack(model.whole) if model.whole else None
+        self._linear = None
         if self._whole is not None:
             size = self._whole.size
+            if self.goal.is_pwl() and all(constraint.is_dcp() and _is_linear(constraint) for constraint in constraints):
+                integers = [*constraints, self._whole == cp.Variable(size, integer=True)]
+                self._linear = cp.Problem(cp.Maximize(self.goal), integers)
             self._low, self._high = cp.Parameter(size), cp.Parameter(size)
             constraints += [self._whole >= self._low, self._whole <= self._high]
         self._program = cp.Problem(cp.Maximize(self.goal), constraints)
 
     def run(self) -> float:
         """The greatest value; -inf where nothing is feasible."""
-        self.best, self.weights = -np.inf, None
+        self.best, self.weights = self.known, None
         if self._whole is None:
-            self._relax()
-            self._keep()
+            if self._relax(self._program, self.solver):
+                self._keep()
+        elif self._linear is not None:
+            if self._relax(self._linear, "HIGHS"):
+                self._settle(np.round(self._whole.value))
         else:
             size = self._whole.size
             self._branch(np.full(size, -1e3), np.full(size, 1e3))
@@ -322,8 +365,7 @@ class Search:
 
     def _branch(self, low: np.ndarray, high: np.ndarray) -> None:
         self._low.value, self._high.value = low, high
-        # The last digits of a relaxation are no reason to look further.
-        if not self._relax() or self._program.value <= self.best + 1e-10 * max(1.0, abs(self.best)):
+        if not self._relax(self._program, self.solver) or self._program.value <= self.best + _WORTHWHILE:
             return
         values = self._whole.value
         distance = np.abs(values - np.round(values))
@@ -340,71 +382,103 @@ class Search:
     def _settle(self, values: np.ndarray) -> None:
         """Exactly whole, so that big coefficients do not profit from what is nearly so."""
         self._low.value = self._high.value = values
-        if self._relax():
+        if self._relax(self._program, self.solver):
             self._keep()
 
     def _keep(self) -> None:
         if self._program.value > self.best:
             self.best, self.weights = float(self._program.value), np.array(self.model.w.value)
 
-    def _relax(self) -> bool:
+    def _relax(self, program: cp.Problem, solver: str) -> bool:
         """Solve; whether there is a solution."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            # cvxpy's own bounds of expressions multiply nothing by infinity.
+            warnings.filterwarnings("ignore", message="invalid value encountered in matmul")
             try:
-                self._program.solve(solver=self.solver, **_OPTIONS[self.solver])
+                program.solve(solver=solver, **_OPTIONS[solver])
             except cp.SolverError as error:
                 raise NoAnswerError(str(error)) from error
-        if self._program.status in ("infeasible", "infeasible_inaccurate"):
+        if program.status in ("infeasible", "infeasible_inaccurate"):
             return False
-        if self._program.status not in ("optimal", "optimal_inaccurate"):
-            raise NoAnswerError(self._program.status)
+        if program.status not in ("optimal", "optimal_inaccurate"):
+            raise NoAnswerError(program.status)
         return True
 
 
-def optimum(case: Case, solver: str) -> float | None:
-    """The best value of a case's objective; None for a ratio without a positive excess."""
+def _is_linear(constraint: cp.Constraint) -> bool:
+    return isinstance(constraint, cp.constraints.Inequality) and constraint.expr.is_pwl()
+
+
+def optimum(case: Case, solver: str, feasible: np.ndarray | None = None) -> float | None:
+    """The best value of a case's objective; None for a ratio without a positive excess.
+
+    Args:
+        case: Of returns of the usual size.
+        solver: For cvxpy.
+        feasible: (n,) weights that meet all limits, from which a search over integers may begin.
+    """
     model = pose(case)
-    market = case.market
-    net = market.mu @ model.w - cost(model)
-    match case.objective:
-        case "risk" if not case.has_cost:
-            return -Search(model, -risk(model, case.measure), solver).run()
-        case "risk":
-            goal = -case.aversion * _penalty(model) - cost(model)
-            return -Search(model, goal, solver).run()
-        case "return":
-            return Search(model, net, solver).run()
-        case "utility":
-            return Search(model, net - case.aversion * _penalty(model), solver).run()
-        case "ratio":
-            return _best_ratio(model, net, solver)
+    goal = _goal(model)
+    known = -np.inf
+    if feasible is not None and model.whole:
+        known = value(case, feasible) * (-1.0 if case.objective == "risk" else 1.0)
+    if case.objective == "ratio":
+        return _best_ratio(model, goal, solver, max(known, 0.0))
+    best = Search(model, goal, solver, known).run()
+    return -best if case.objective == "risk" else best
+
+
+def _goal(model: Model) -> cp.Expression:
+    """What is maximised; of a ratio the excess return."""
+    case = model.case
+    charge = cost(model)
+    net = case.market.mu @ model.w - charge
+    if case.objective == "return":
+        return net
+    if case.objective == "ratio":
+        return net - case.reference
+    found = risk(model, case.measure)
+    penalty = 0.5 * found if case.measure == "variance" else found
+    if case.measure in definitions.QUADRATIC:
+        penalty = 0.5 * cp.square(found)
+    if case.objective == "risk":
+        return -case.aversion * penalty - charge if case.has_cost else -found
+    if case.objective == "utility":
+        return net - case.aversion * penalty
     dislike = case.dislike
-    taken_off = dislike["risk"] * risk(model, case.measure) + dislike["concentration"] * cp.sum_squares(model.w)
-    return Search(model, net - taken_off, solver).run()
+    return net - dislike["risk"] * found - dislike["concentration"] * cp.sum_squares(model.w)
 
 
-def _penalty(model: Model) -> cp.Expression:
-    found = risk(model, model.case.measure)
-    if model.case.measure in definitions.QUADRATIC:
-        return 0.5 * cp.square(found)
-    return 0.5 * found if model.case.measure == "variance" else found
+def value(case: Case, w: np.ndarray) -> float:
+    """The objective at w by the definitions."""
+    found, charge = definitions.risk(case.measure, case.market, w), cost_of(case, w)
+    penalty = definitions.penalty(case.measure, found)
+    net = float(case.market.mu @ w) - charge
+    match case.objective:
+        case "risk":
+            return case.aversion * penalty + charge if case.has_cost else found
+        case "return":
+            return net
+        case "utility":
+            return net - case.aversion * penalty
+        case "ratio":
+            return (net - case.reference) / found if found else 0.0
+    return net - case.dislike["risk"] * found - case.dislike["concentration"] * float(w @ w)
 
 
-def _best_ratio(model: Model, net: cp.Expression, solver: str) -> float | None:
+def _best_ratio(model: Model, excess: cp.Expression, solver: str, known: float) -> float | None:
     """The theta at which the best of ``excess - theta risk`` is zero: each one's optimum gives the next."""
     case = model.case
-    theta = cp.Parameter(nonneg=True, value=0.0)
-    search = Search(model, net - case.reference - theta * risk(model, case.measure), solver)
-    if search.run() <= 1e-9:
-        return None
+    theta = cp.Parameter(nonneg=True, value=known)
+    search = Search(model, excess - theta * risk(model, case.measure), solver, 0.0 if known else -np.inf)
+    if search.run() <= _WORTHWHILE:
+        return known or None
     for _ in range(50):
-        w = search.weights
-        excess = float(case.market.mu @ w) - cost_of(case, w) - case.reference
-        value = excess / definitions.risk(case.measure, case.market, w)
-        if value <= theta.value * (1.0 + 1e-9):
+        found = value(case, search.weights)
+        if found <= theta.value * (1.0 + 1e-9):
             return float(theta.value)
-        theta.value = value
+        theta.value, search.known = found, 0.0
         if search.run() <= 1e-12:
-            return value
+            return found
     raise NoAnswerError("the ratio has not settled")

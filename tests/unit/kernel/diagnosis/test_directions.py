@@ -135,17 +135,17 @@ def test_limits_that_conflict_come_before_a_direction(objective):
     assert solution.explanation.conflicting == ("tech max", "tech min")
 
 
-def test_a_ratio_that_only_grows_with_the_weights():
-    """Long-short around a small net weight: the best ratio is the one of a portfolio that costs nothing."""
-    Sigma = np.array([[0.04, 0.039], [0.039, 0.04]])
-    moments = Moments(("A", "B"), np.array([0.02, 0.10]), Sigma)
-    bounds = (np.full(2, -np.inf), np.full(2, np.inf))
-    problem = pose(MaximizeRatio(0.09), bounds, moments=moments)
-    solution = optimize(problem, SETTINGS)
-    if solution.status is Status.UNBOUNDED:
-        d = np.array([solution.direction[name] for name in moments.names])
-        assert abs(d.sum()) < 1e-6
-        assert moments.mu @ d > 0.0
+@pytest.mark.parametrize("seed", range(10))
+def test_a_ratio_that_only_grows_with_the_weights(seed):
+    """Above the return of the least risk no portfolio is best: the ratio rises towards that of Sigma^-1 (mu - l 1)."""
+    moments = factor_moments(seed, 5)
+    inverse, one = np.linalg.inv(moments.Sigma), np.ones(5)
+    least_risk_return = one @ inverse @ moments.mu / (one @ inverse @ one)
+    bounds = (np.full(5, -np.inf), np.full(5, np.inf))
+    d, solution = direction_of(pose(MaximizeRatio(least_risk_return + 0.03), bounds, moments=moments))
+    endless = inverse @ (moments.mu - least_risk_return)
+    np.testing.assert_allclose(d, endless / np.abs(endless).max(), atol=1e-6)
+    assert solution.message.startswith("the ratio only rises with ever larger weights by buying")
 
 
 def test_the_order_of_assets_does_not_matter():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import combinations, product
 
 import cvxpy as cp
@@ -95,6 +96,7 @@ def _fits(given: Mapping[str, float], held: Iterable[int], room: float) -> bool:
     return program.status.startswith("optimal") and program.value <= given["volatility"] + room
 
 
+@cache
 def explained(name):
     limits = CASES[name]
     assert not feasible(limits)

@@ -1,5 +1,6 @@
 """Conflicts and relaxations of random problems, judged by cvxpy."""
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -19,6 +20,7 @@ CASES = [
 every_case = pytest.mark.parametrize(("seed", "conic"), CASES)
 
 
+@cache
 def explained(seed, conic):
     posed = infeasible(seed, conic=bool(conic))
     explanation = explain(posed.problem(), SETTINGS)

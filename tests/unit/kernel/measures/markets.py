@@ -5,6 +5,7 @@ Probabilities are whole counts over their sum, so that the judge repeats scenari
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -21,6 +22,8 @@ from kernel.problem import Moments, Problem
 from kernel.scenarios import Scenarios
 
 PERIODS = 252.0
+# Finer than doubles reach on some cases: the solver then stops at its best and says "inaccurate".
+FINE = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
 CONVEX = (
     "semi_deviation",
     "mad",
@@ -203,3 +206,33 @@ def _drawdown(market: Market, word: str, each, repeated) -> tuple[cp.Expression,
         case "ulcer":
             return cp.norm(d) / np.sqrt(len(repeated)), rows
     raise AssertionError(word)
+
+
+def solved(program: cp.Problem) -> float:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        program.solve(solver=cp.CLARABEL, **FINE)
+    assert program.status in ("optimal", "optimal_inaccurate"), program.status
+    return float(program.value)
+
+
+class Judge:
+    """The problem in the market's unit of size, so that the judge's numbers are moderate whatever the market's are."""
+
+    def __init__(self, market, word, *, homogeneous=False):
+        n = market.n
+        self.market = market
+        self.y = cp.Variable(n)
+        self.scale = cp.Variable(nonneg=True) if homogeneous else 1.0
+        self.risk, rows = risk(market, word, self.y, self.scale)
+        self.rows = [
+            cp.sum(self.y) == self.scale,
+            self.y >= market.lower * self.scale,
+            self.y <= market.upper * self.scale,
+            *rows,
+        ]
+        self.mean = (market.moments.mu / market.size) @ self.y
+        self.cost = (market.cost.rates / market.size) @ cp.abs(self.y - market.w0 * self.scale)
+
+    def best(self, goal, *extra) -> float:
+        return self.market.size * solved(cp.Problem(goal, [*self.rows, *extra]))

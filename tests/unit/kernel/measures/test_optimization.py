@@ -1,6 +1,6 @@
 """Every measure in every role, on every market, against cvxpy's textbook form of it."""
 
-import warnings
+from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
@@ -11,42 +11,11 @@ from kernel.methods.mean_risk import measurements, optimize
 from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk
 from kernel.problem import Settings
 from kernel.status import Status
-from tests.unit.kernel.measures.markets import CONVEX, MARKETS, market, risk
+from tests.unit.kernel.measures.markets import CONVEX, MARKETS, Judge, market
 
 SETTINGS = Settings()
-FINE = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
 RELATIVE = {"evar": 1e-5}
 AVERSION = 3.0
-
-
-def solved(program: cp.Problem) -> float:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-        program.solve(solver=cp.CLARABEL, **FINE)
-    assert program.status in ("optimal", "optimal_inaccurate"), program.status
-    return float(program.value)
-
-
-class Judge:
-    """The problem in the market's unit of size, so that the judge's numbers are moderate whatever the market's are."""
-
-    def __init__(self, market, word, *, homogeneous=False):
-        n = market.n
-        self.market = market
-        self.y = cp.Variable(n)
-        self.scale = cp.Variable(nonneg=True) if homogeneous else 1.0
-        self.risk, rows = risk(market, word, self.y, self.scale)
-        self.rows = [
-            cp.sum(self.y) == self.scale,
-            self.y >= market.lower * self.scale,
-            self.y <= market.upper * self.scale,
-            *rows,
-        ]
-        self.mean = (market.moments.mu / market.size) @ self.y
-        self.cost = (market.cost.rates / market.size) @ cp.abs(self.y - market.w0 * self.scale)
-
-    def best(self, goal, *extra) -> float:
-        return self.market.size * solved(cp.Problem(goal, [*self.rows, *extra]))
 
 
 def check(problem, expected, word):
@@ -109,3 +78,38 @@ def test_highest_ratio(name, word, costs):
     expected = judge.best(cp.Maximize(excess), judge.risk <= 1.0) / posed.size
     solution = check(posed.problem(MaximizeRatio(posed.reference), word, costs=costs), expected, word)
     assert solution.certificate.objective > 0.0
+
+
+@pytest.mark.parametrize("word", ["cvar", "evar", "worst_realization"])
+def test_a_ratio_over_a_certain_gain_has_no_maximum(word):
+    posed = market("plain")
+    gaining = replace(posed, R=np.abs(posed.R))
+    assert gaining.measure(word).of(gaining.w0) < 0.0
+    solution = optimize(gaining.problem(MaximizeRatio(posed.reference), word), SETTINGS)
+    assert solution.status is Status.UNBOUNDED, solution.message
+
+
+@pytest.mark.parametrize("word", CONVEX)
+def test_a_ratio_without_excess_is_ill_posed(word):
+    posed = market("plain")
+    solution = optimize(posed.problem(MaximizeRatio(0.5), word), SETTINGS)
+    assert solution.status is Status.ILL_POSED, solution.message
+    assert solution.numbers["best_excess_return"] == pytest.approx(0.14 - 0.5)
+
+
+@pytest.mark.parametrize("word", CONVEX)
+def test_shadow_prices_of_risk_limits_are_slopes(word):
+    """One more unit of the limit brings as much return as its price says."""
+    posed = market("cut tail")
+    least = optimize(posed.problem(MinimizeRisk(), word), SETTINGS).certificate.objective
+    limit, step = 1.003 * least, 1e-5 * least
+
+    def within(level):
+        return optimize(posed.problem(MaximizeReturn(), word, RiskLimit("cap", posed.measure(word), level)), SETTINGS)
+
+    price = next(report.shadow_price for report in within(limit).constraints if report.name == "cap")
+    slopes = [
+        (within(limit + s).certificate.objective - within(limit).certificate.objective) / s for s in (-step, step)
+    ]
+    assert min(slopes) * (1.0 - 1e-3) <= price <= max(slopes) * (1.0 + 1e-3)
+    assert price > 0.0

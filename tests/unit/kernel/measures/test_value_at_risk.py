@@ -10,8 +10,8 @@ from kernel.constraints import RiskLimit, WeightBounds, budget
 from kernel.errors import ProblemError
 from kernel.measures.value_at_risk import ConvexBound, ValueAtRisk, quantile, reach_of_losses
 from kernel.methods import value_at_risk
-from kernel.methods.mean_risk import optimize, relative_gap
-from kernel.methods.value_at_risk import has_value_at_risk, optimize_value_at_risk
+from kernel.methods.mean_risk import canonicalize, optimize
+from kernel.methods.value_at_risk import has_value_at_risk
 from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk
 from kernel.problem import Problem, Settings
 from kernel.status import Status
@@ -30,7 +30,7 @@ MARKETS = {
 
 
 def solve(problem, settings=SETTINGS):
-    return optimize_value_at_risk(problem, settings, optimize, relative_gap)
+    return optimize(problem, settings)
 
 
 def exemptions(market: Market):
@@ -215,7 +215,7 @@ def test_only_problems_with_a_value_at_risk_need_this_method():
 def test_a_value_at_risk_without_reach_writes_no_program():
     posed = MARKETS["equal"]
     with pytest.raises(ProblemError, match="not convex"):
-        optimize(posed.problem(MinimizeRisk(), "var"), SETTINGS)
+        canonicalize(posed.problem(MinimizeRisk(), "var"))
 
 
 def portfolios(posed: Market, count: int):
