@@ -52,7 +52,9 @@ class ProgramBuilder:
         self._hinges: list[tuple[int, slice]] = []
         self._offset = 0.0
         self._changes: dict[bytes, slice] = {}
+        self._trades: dict[bytes, tuple[slice, slice]] = {}
         self._shorts: slice | None = None
+        self._box = (np.full(n, -np.inf), np.full(n, np.inf))
         self.add_variables(n)
         if homogeneous:
             self.add_variables(1, lower=0.0)
@@ -121,6 +123,7 @@ class ProgramBuilder:
 
         In a ratio program bounds other than zero become rows that carry the bound's name.
         """
+        self._box = (np.maximum(self._box[0], lower), np.minimum(self._box[1], upper))
         at_zero = np.ones(self.n, dtype=bool) if self.kappa is None else (upper == 0.0) & (lower == 0.0)
         plain_lower = np.isfinite(lower) & (at_zero | (lower == 0.0))
         plain_upper = np.isfinite(upper) & at_zero
@@ -210,15 +213,26 @@ class ProgramBuilder:
             self._changes[key] = t
         return self._changes[key]
 
+    def trades(self, w0: Vector) -> tuple[slice, slice]:
+        """Variables p, s >= 0 with ``w - w0 = p - s``, what is bought and what is sold."""
+        key = w0.tobytes()
+        if key not in self._trades:
+            p, s = self.add_variables(self.n, lower=0.0), self.add_variables(self.n, lower=0.0)
+            eye = sp.eye_array(self.n, format="csr")
+            self.add_rows((DEFINITION,) * self.n, Cone.ZERO, [(self.weights, eye), (p, -eye), (s, eye)], w0)
+            self._trades[key] = (p, s)
+        return self._trades[key]
+
     def short_parts(self) -> slice:
         """Variables u >= (-w)+, shared by every limit on leverage."""
         if self._shorts is None:
             self._shorts = self.add_hinges([(self.weights, -sp.eye_array(self.n, format="csr"))], np.zeros(self.n))
         return self._shorts
 
-    def may_be_short(self, index: int) -> bool:
-        """Whether no bound so far keeps weight `index` from being negative."""
-        return bool(self._lower[index] < 0.0)
+    @property
+    def box(self) -> tuple[Vector, Vector]:
+        """(n,) the bounds of the weights so far, lower and upper; of a ratio program's they are fractions of kappa."""
+        return self._box
 
     def build(self) -> Program:
         """The frozen program, row blocks in the order they were added."""

@@ -3,7 +3,7 @@
     minimize    1/2 x_v' P x_v + q'x + offset   x_v: the leading P.size variables
     subject to  Ax + s = b,  s in K = {0}^a x R+^b x Q x ... x Q x E x ... x E
                 lower <= x <= upper
-                x_i = 0  or  x_i >= t_i * scale        for the semicontinuous i
+                x_i = 0  or  |x_i| >= t_i * scale      for the semicontinuous i
                 x_i a whole multiple of step_i * scale  for the integral i
 
 (`scale` is 1, or the homogenising variable kappa of a ratio program.) Each row block carries the names of the
@@ -73,7 +73,7 @@ class RowBlock:
 
 @dataclass(frozen=True, slots=True)
 class SemiContinuous:
-    """x[index] = 0 or x[index] >= threshold (times kappa in a ratio program)."""
+    """x[index] = 0 or |x[index]| >= threshold (times kappa in a ratio program)."""
 
     name: str
     index: int

@@ -22,6 +22,8 @@ from kernel.status import Status
 
 # Beyond it exp() leaves the range of numbers that sums can bear.
 _LARGEST_EXPONENT = 500.0
+# By how much, relative to its terms, a contradiction must exceed zero.
+_PROOF = 1e-9
 # Entries of a small matrix.
 _SMALL = 10_000
 
@@ -55,26 +57,40 @@ class Assessment:
 
 def assess(program: Program, x: Vector, z: Vector) -> Assessment:
     """Measure x and z against `program`."""
-    return Assessment(program.objective(x), lower_bound(program, x, z), violation(program, x))
+    Px = program.quadratic(x)
+    objective = float(0.5 * x @ Px + program.q @ x) + program.offset
+    return Assessment(objective, _bound(program, x, Px, z), violation(program, x))
 
 
 def lower_bound(program: Program, x: Vector, z: Vector) -> float:
     """The bound of the module's docstring, for the program without its discrete variables."""
+    return _bound(program, x, program.quadratic(x), z)
+
+
+def _bound(program: Program, x: Vector, Px: Vector, z: Vector) -> float:
     z = project_dual(program, z)
-    r = reduced_costs(program, x, z)
+    r = Px + program.q + _transposed_times(program.A, z)
     reach = 10.0 * max(1.0, float(np.abs(x).max(initial=0.0)))
     lower = np.where(np.isfinite(program.lower), program.lower, -reach)
     upper = np.where(np.isfinite(program.upper), program.upper, reach)
     tangent = np.minimum(r * lower, r * upper).sum()
-    return float(-0.5 * x @ program.quadratic(x) - program.b @ z + tangent) + program.offset
+    return float(-0.5 * x @ Px - program.b @ z + tangent) + program.offset
 
 
 def proves_infeasible(program: Program, z: Vector) -> bool:
-    """Whether the multipliers alone show that no x meets rows and bounds: ``b'z < min_x z'Ax`` (Farkas 1902)."""
+    """Whether the multipliers alone show that no x meets rows and bounds: ``b'z < min_x z'Ax`` (Farkas 1902).
+
+    By more than rounding; a variable without a bound may carry no more than rounding either.
+    """
     z = project_dual(program, z)
     r = _transposed_times(program.A, z)
-    least = np.minimum(r * np.where(r > 0.0, program.lower, 0.0), 0.0)
-    return False
+    bound = np.where(r > 0.0, program.lower, program.upper)
+    bounded = np.isfinite(bound)
+    if np.abs(r[~bounded]).max(initial=0.0) > _PROOF * np.abs(z).max(initial=0.0):
+        return False
+    least, right = r[bounded] * bound[bounded], program.b * z
+    size = np.abs(least).sum() + np.abs(right).sum() + np.abs(z).max(initial=0.0)
+    return float(least.sum() - right.sum()) > _PROOF * float(size)
 
 
 def reduced_costs(program: Program, x: Vector, z: Vector) -> Vector:
@@ -132,7 +148,7 @@ def _outside_exponential(s: Vector) -> float:
 
 def _gap_to_discrete(x: Vector, program: Program) -> float:
     scale = 1.0 if program.kappa is None else float(x[program.kappa])
-    gaps = [min(abs(x[v.index]), v.threshold * scale - x[v.index]) for v in program.semicontinuous]
+    gaps = [min(abs(x[v.index]), v.threshold * scale - abs(x[v.index])) for v in program.semicontinuous]
     for v in program.integral:
         step = v.step * scale
         gaps.append(abs(x[v.index] - step * round(x[v.index] / step)) if step > 0 else 0.0)

@@ -17,6 +17,8 @@ from kernel.canonical import DEFINITION, Cone, Vector
 from kernel.errors import ProblemError
 
 _UNTOUCHED = 1e-9
+# Room below which it makes no good coefficient.
+_LEAST_ROOM = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,11 @@ class TradingCost:
     @property
     def offset(self) -> float:
         """The constant of the cost beside the linear form of `form`."""
-        return 0.0 if self.sale_rates is None else 0.5 * float(self.sale_rates @ self.w0)
+        return 0.0 if self.sale_rates is None or self._has_charges else 0.5 * float(self.sale_rates @ self.w0)
+
+    @property
+    def _has_charges(self) -> bool:
+        return self.fixed is not None and bool(self.fixed.any())
 
     def of(self, w: Vector) -> float:
         """The cost of moving from w0 to w."""
@@ -72,15 +78,17 @@ class TradingCost:
 
     def form(self, builder: ProgramBuilder) -> Form:
         """The cost less its offset as a linear form, >= the true one; sales are ``(w0 - w)+ = (|d| - w + w0)/2``."""
-        t = builder.absolute_change(self.w0)
-        form: list[tuple[slice, Vector]] = [(t, self.rates)]
-        if self.sale_rates is not None:
-            form = [(t, self.rates + 0.5 * self.sale_rates), (builder.weights, -0.5 * self.sale_rates)]
+        form = self._form_with_charges(builder) if self._has_charges else self._form_without(builder)
         if self.impact is not None and self.impact.any():
-            form.append(self._impact_form(builder, t, self.impact))
-        if self.fixed is not None and self.fixed.any():
-            form.append(self._fixed_form(builder, t, self.fixed))
+            form.append(self._impact_form(builder, builder.absolute_change(self.w0), self.impact))
         return form
+
+    def _form_without(self, builder: ProgramBuilder) -> list[tuple[slice, Vector]]:
+        """All that is proportional."""
+        t = builder.absolute_change(self.w0)
+        if self.sale_rates is None:
+            return [(t, self.rates)]
+        return [(t, self.rates + 0.5 * self.sale_rates), (builder.weights, -0.5 * self.sale_rates)]
 
     def _impact_form(self, builder: ProgramBuilder, t: slice, impact: Vector) -> tuple[slice, Vector]:
         """E >= t^(3/2) by two rotated cones: ``t^2 <= e s`` and ``s^2 <= t``."""
@@ -92,13 +100,23 @@ class TradingCost:
         builder.add_rows(names, Cone.NONNEGATIVE, [(roots, eye), (t, -eye)], np.zeros(builder.n))
         return e, impact
 
-    def _fixed_form(self, builder: ProgramBuilder, t: slice, fixed: Vector) -> tuple[slice, Vector]:
-        """Switches z with ``t <= largest z``, of the assets that are charged."""
+    def _form_with_charges(self, builder: ProgramBuilder) -> list[tuple[slice, Vector]]:
+        """What is proportional to buys p and sales s, and switches z with ``p / up + s / down <= z``.
+
+        At most one of p and s is needed, and neither is larger than the room `up` above or `down` below w0. No linear
+        rows are tighter: relaxed, z is the convex envelope of "is traded" over the weight's bounds.
+        """
+        assert self.fixed is not None
         assert self.largest is not None
-        charged = np.flatnonzero(fixed)
+        p, s = builder.trades(self.w0)
+        charged = np.flatnonzero(self.fixed)
         z = builder.add_switches("trades", len(charged))
-        names = (DEFINITION,) * len(charged)
-        sizes = sp.eye_array(builder.n, format="csr")[charged]
-        largest = sp.diags_array(-self.largest[charged], format="csr")
-        builder.add_rows(names, Cone.NONNEGATIVE, [(t, sizes), (z, largest)], np.zeros(len(charged)))
-        return z, fixed[charged]
+        lower, upper = builder.box
+        terms: list[tuple[slice, sp.csr_array]] = [(z, sp.csr_array(-sp.eye_array(len(charged), format="csr")))]
+        for place, room in ((p, upper - self.w0), (s, self.w0 - lower)):
+            reach = np.minimum(np.where(room > _LEAST_ROOM, room, np.inf), self.largest)
+            shares = sp.diags_array(1.0 / reach[charged], format="csr")
+            terms.append((place, sp.csr_array(shares @ sp.eye_array(builder.n, format="csr")[charged])))
+        builder.add_rows((DEFINITION,) * len(charged), Cone.NONNEGATIVE, terms, np.zeros(len(charged)))
+        sale_rates = self.rates if self.sale_rates is None else self.rates + self.sale_rates
+        return [(p, self.rates), (s, sale_rates), (z, self.fixed[charged])]

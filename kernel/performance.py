@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kernel.errors import ProblemError
 from kernel.problem import Moments
+from kernel.quadratic import Quadratic
 
 FloatArray = NDArray[np.float64]
 
@@ -117,14 +118,14 @@ def portfolio_returns(R: FloatArray, w: FloatArray) -> FloatArray:
     return np.asarray(R @ w, dtype=np.float64)
 
 
-def risk_contributions(w: FloatArray, Sigma: FloatArray) -> FloatArray:
+def risk_contributions(w: FloatArray, covariance: FloatArray | Quadratic) -> FloatArray:
     """Euler contributions to the volatility.
 
         c_i = w_i (Sigma w)_i / sqrt(w'Sigma w),  sum_i c_i = sqrt(w'Sigma w)
 
     Args:
         w: (n,) weights.
-        Sigma: (n, n) covariance per year, symmetric PSD.
+        covariance: (n, n) Sigma per year, symmetric PSD, as a matrix or as factors.
 
     Returns:
         (n,) contributions per year; all zero for a riskless portfolio.
@@ -132,7 +133,8 @@ def risk_contributions(w: FloatArray, Sigma: FloatArray) -> FloatArray:
     References:
         Litterman (1996), "Hot spots and hedges"; Tasche (1999), Euler allocation.
     """
-    products = np.asarray(w * (Sigma @ w), dtype=np.float64)
+    marginal = covariance.times(w) if isinstance(covariance, Quadratic) else covariance @ w
+    products = np.asarray(w * marginal, dtype=np.float64)
     variance = math.fsum(products)
     if variance <= _VANISHING_DEVIATION**2:
         return np.zeros_like(products)
@@ -252,7 +254,7 @@ def measure(
     settings = settings or PerformanceSettings()
     _check_inputs(weights, moments, history, benchmark)
     returns = portfolio_returns(history, weights)
-    contributions = risk_contributions(weights, moments.Sigma)
+    contributions = risk_contributions(weights, moments.quadratic)
     expected, volatility = float(weights @ moments.mu), math.fsum(contributions)
     target, periods = settings.target_per_period, settings.periods_per_year
     tracking_error, information_ratio = _compare(weights, moments, returns, benchmark, periods)
@@ -287,7 +289,7 @@ def _compare(
         error = math.sqrt(periods) * float(np.std(active, ddof=1))
         return error, _ratio(periods * float(np.mean(active)), error)
     bets = w - np.asarray(benchmark.weights, dtype=np.float64)
-    error = math.fsum(risk_contributions(bets, moments.Sigma))
+    error = math.fsum(risk_contributions(bets, moments.quadratic))
     return error, _ratio(float(bets @ moments.mu), error)
 
 

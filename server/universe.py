@@ -31,6 +31,7 @@ def check_universe(assets: Sequence[Asset], spec: OptimizationSpec, benchmark: B
         *_benchmark_faults(assets, spec, benchmark),
         *_instrument_faults(assets, spec.constraints, spec.cost),
         *_reach_faults(assets, spec),
+        *_budget_faults(spec),
         *_model_faults(assets, spec.model),
         *_scenario_faults(assets, spec),
     ]
@@ -152,6 +153,24 @@ def _reach_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[F
         if asked and unbounded:
             reason = "needs max_position_size, max_gross_leverage, or both weights' limits of"
             yield Fault(field, f"with leverage {reason} {listed(unbounded)}")
+
+
+def _budget_faults(spec: OptimizationSpec) -> Iterator[Fault]:
+    """Risk budgets are searched for by convex programs, one after the other."""
+    limits = spec.constraints
+    others = {
+        "max_positions": limits.max_positions is not None,
+        "min_positions": limits.min_positions is not None,
+        "min_position_size": limits.min_position_size is not None,
+        "whole_lots": limits.whole_lots,
+        "commission_per_trade_amount": spec.cost.commission > 0,
+        "risk_measure var": spec.risk_measure == "var" or "max_var" in limits.risk_limits,
+        "frontier_points": spec.frontier_points > 0,
+        "pareto_points": spec.pareto_points > 0,
+    }
+    if limits.risk_budgets and any(others.values()):
+        beside = ", ".join(name for name, present in others.items() if present)
+        yield Fault("constraints.risk_budgets", f"cannot be combined with {beside}")
 
 
 def _model_faults(assets: Sequence[Asset], model: ModelSpec) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from kernel.builder import ProgramBuilder
-from kernel.canonical import DEFINITION, Cone, Vector
+from kernel.canonical import DEFINITION, Cone, Mask, Vector
 from kernel.constraints.base import Measurement
 from kernel.errors import ProblemError
 
@@ -69,7 +69,7 @@ class NumberOfPositions:
         """Switches z with ``|w| <= reach z``."""
         z = builder.add_switches(self.name, len(self.indices))
         self._link(builder, [(z, -self._reach)])
-        shorts = np.array([builder.may_be_short(i) for i in self.indices])
+        shorts = builder.box[0][list(self.indices)] < 0.0
         if shorts.any():
             self._link(builder, [(z, -self._reach)], sign=-1.0, kept=shorts)
         return z
@@ -80,7 +80,7 @@ class NumberOfPositions:
         ``counted_from p - reach s <= w <= reach p - counted_from s``
         """
         count = len(self.indices)
-        shorts = np.array([builder.may_be_short(i) for i in self.indices])
+        shorts = builder.box[0][list(self.indices)] < 0.0
         least = np.full(count, self.counted_from)
         p = builder.add_switches(self.name, count)
         if not shorts.any():
@@ -99,10 +99,10 @@ class NumberOfPositions:
         builder: ProgramBuilder,
         switches: list[tuple[slice, Vector]],
         sign: float = 1.0,
-        kept: Vector | None = None,
+        kept: Mask | None = None,
     ) -> None:
         """Rows ``sign w_i + sum_k coefficients_k z_k <= 0``, of the `kept` assets."""
-        rows = np.flatnonzero(np.ones(len(self.indices)) if kept is None else kept)
+        rows = np.arange(len(self.indices)) if kept is None else np.flatnonzero(kept)
         chosen = sign * sp.eye_array(builder.n, format="csr")[[self.indices[k] for k in rows.tolist()]]
         terms = [(place, sp.csr_array(sp.diags_array(c, format="csr")[rows])) for place, c in switches]
         builder.add_rows(

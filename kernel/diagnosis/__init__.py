@@ -33,8 +33,11 @@ def explain(problem: Problem, settings: Settings, *, proven: bool = False) -> Ex
         conflict = everything if proven else oracle.conflict(everything)
     if conflict is None:
         return None
+    stages = settings.shares(2)
+    oracle.settings = next(stages)
     smallest, minimality = smallest_conflict(oracle, conflict)
     conflicting = tuple(sorted(smallest))
+    oracle.settings = next(stages)
     alternatives = find_alternatives(problem, oracle, smallest)
     limits = measured_anywhere(problem)
     return Explanation(

@@ -35,7 +35,7 @@ class Oracle:
     """Answers whether limits can hold together, and remembers whether it ever could not tell.
 
     Attributes:
-        settled: False once an integer search ended at its limit.
+        settled: False once a search ended at its limit or a solver without an answer.
         solved: Programs solved so far.
     """
 
@@ -64,13 +64,15 @@ class Oracle:
         others = frozenset(self.elastic.names) - set(names)
         outcome = self.least_change(names, free=others, discrete=False)
         if outcome is None or outcome.bound <= NOTHING:
+            # Every limit asked for is elastic, so that there is an answer, and one that needs no change is exact.
+            self.settled &= outcome is not None and outcome.total <= self.settings.loose_tolerance
             return None
         weight = outcome.multipliers
         holding = weight > _NEGLIGIBLE * weight.max()
         return frozenset(n for n, holds in zip(self.elastic.names, holding, strict=True) if holds and n in names)
 
     def correction(self, held: Collection[str]) -> Names | None:
-        """Limits without which all others hold, `held` among them; None where there are none."""
+        """Limits, none of them in `held`, without which all others hold; None where there are none."""
         outcome = self.least_change(frozenset(self.elastic.names) - set(held))
         return None if outcome is None else self.changed(outcome)
 
@@ -104,9 +106,20 @@ class Oracle:
 def irreducible(oracle: Oracle, members: Collection[str]) -> Names:
     """A conflict inside the conflict `members` that is none without any one of its limits.
 
-    Limits are left out in growing groups as long as a conflict remains, in shrinking ones when none does.
+    Limits are left out in growing groups as long as a conflict remains, in shrinking ones when none does. Where every
+    question is an integer search, limits alike, such as ``max_weights[A]``, are first left out all at once.
     """
-    pending, needed, group = sorted(members), list[str](), 1
+    remaining = sorted(members)
+    if not oracle.elastic.is_convex:
+        for kind in sorted({family(name) for name in remaining}):
+            rest = [name for name in remaining if family(name) != kind]
+            found = oracle.conflict(rest) if oracle.has_time else None
+            remaining = remaining if found is None else [name for name in rest if name in found]
+    return _filtered(oracle, remaining)
+
+
+def _filtered(oracle: Oracle, members: Sequence[str]) -> Names:
+    pending, needed, group = list(members), list[str](), 1
     while pending and oracle.has_time:
         rest = [*needed, *pending[group:]]
         found = oracle.conflict(rest)
@@ -117,6 +130,11 @@ def irreducible(oracle: Oracle, members: Collection[str]) -> Names:
         else:
             needed.append(pending.pop(0))
     return frozenset([*needed, *pending])
+
+
+def family(name: str) -> str:
+    """What limits alike have in common: the name without the asset or group that it is for."""
+    return name.split("[")[0]
 
 
 def smallest_conflict(oracle: Oracle, members: Collection[str]) -> tuple[Names, Minimality]:

@@ -82,7 +82,7 @@ class _LimitsAsRows(ProgramBuilder):
         box = [np.abs(bound[np.isfinite(bound)]).max(initial=0.0) for *both, _ in self._bounds for bound in both]
         reach, count = max([1.0, *box]), len(indices)
         p = self._switches(np.ones(count))
-        s = self._switches(np.array([float(self.may_be_short(i)) for i in indices]))
+        s = self._switches((self.box[0][indices] < 0.0).astype(float))
         chosen = sp.csr_array(sp.eye_array(self.n, format="csr")[indices])
         thresholds = sp.csr_array(sp.diags_array([position.threshold for position in self._positions], format="csr"))
         far = sp.csr_array(-reach * sp.eye_array(count, format="csr"))
@@ -188,7 +188,7 @@ def _points(unit: str, program: Program, row: int, n: int) -> float:
     """What one unit of a row's limit counts."""
     if unit == "positions":
         return _POSITION_POINTS
-    if unit != "exposure":
+    if unit not in ("exposure", "score"):
         return 1.0
     start, stop = program.A.indptr[row], program.A.indptr[row + 1]
     on_weights = program.A.indices[start:stop] < n

@@ -9,10 +9,11 @@ import numpy as np
 
 from kernel.canonical import Vector
 from kernel.constraints import Measurement
+from kernel.diagnosis.conflict import family
 from kernel.solution import Minimality, PlanKind, Relaxation, RelaxationPlan
 
 # Units of plain numbers; every other unit is a fraction, and is written in percent.
-_PLAIN = frozenset({"variance", "exposure", "positions", "concentration", "entropy"})
+_PLAIN = frozenset({"variance", "exposure", "positions", "concentration", "entropy", "score"})
 # Fractions below it, a tenth of a percent, are written in basis points.
 _SMALL = 1e-3
 _DIGITS = 6
@@ -105,7 +106,7 @@ def _stated(names: Sequence[str], limits: Sequence[Measurement]) -> list[str]:
         return [_with_limit(name, [name], limits) for name in names]
     alike: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(name.split("[")[0], []).append(name)
+        alike.setdefault(family(name), []).append(name)
     few = [name for group in alike.values() if len(group) <= _ALIKE for name in group]
     many = {f"{len(group)} of {kind}": group for kind, group in alike.items() if len(group) > _ALIKE}
     return [

@@ -131,7 +131,7 @@ class Line:
         return cls(problem, active, lam, y[0], y[1], z[0], z[1], r[0], r[1], problem.b - held[0], ds, system)
 
     def next_event(self, sign: float, *, lowest: bool) -> Event | None:
-        """The first event when lambda rises (sign 1) or falls (-1); of several the steepest, or the one listed first."""
+        """The first event as lambda rises (sign 1) or falls (-1); of several the fastest, or the one listed first."""
         problem, active = self.problem, self.active
         F, W = self.system.F, self.system.W
         resting = ~active.free & (problem.lower < problem.upper)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -126,7 +127,7 @@ class Kinks:
 
     def _ranges(self) -> Iterator[tuple[int, int]]:
         ends = np.append(self.starts, len(self.variable)).tolist()
-        return zip(ends[:-1], ends[1:], strict=True)
+        return pairwise(ends)
 
 
 def _kinked(program: Program, c: Vector) -> Mask:
@@ -145,4 +146,4 @@ def _kinked(program: Program, c: Vector) -> Mask:
     first, last = np.full(program.size, program.size), np.full(program.size, -1)
     np.minimum.at(first, entries.col[defining], partner[entries.row[defining]])
     np.maximum.at(last, entries.col[defining], partner[entries.row[defining]])
-    return kinked & (first == last)
+    return np.asarray(kinked & (first == last))

@@ -151,7 +151,7 @@ class _Walk:
             event = line.next_event(sign, lowest=lowest)
             lam = line.lam + sign * (np.inf if event is None else event.distance)
             if event is None or ((lam <= until + _NO_LAMBDA) if sign < 0 else (lam >= min(until, _LARGEST_LAMBDA))):
-                return self._end(stretch, line, sign, until)
+                return self._end(stretch, line, until)
             if abs(lam - line.lam) > _SAME * lam:
                 seen, lowest = set(), False
             _append(stretch.points, _Point(lam, *line.at(lam)))
@@ -166,7 +166,7 @@ class _Walk:
             _append(stretch.points, _Point(lam, line.y, line.z))
         return stretch
 
-    def _end(self, stretch: _Stretch, line: Line, sign: float, until: float) -> _Stretch:
+    def _end(self, stretch: _Stretch, line: Line, until: float) -> _Stretch:
         stretch.ended = True
         if np.isfinite(until):
             stretch.points.append(_Point(until, *line.at(until)))
@@ -177,9 +177,9 @@ class _Walk:
 
 def _append(points: list[_Point], point: _Point) -> None:
     """Add a corner, or let it stand for the last one where both are the same."""
-    if points and abs(points[-1].lam - point.lam) <= _SAME * point.lam:
-        if float(np.abs(points[-1].y - point.y).max(initial=0.0)) <= _JUMP:
-            points.pop()
+    here = bool(points) and abs(points[-1].lam - point.lam) <= _SAME * point.lam
+    if here and float(np.abs(points[-1].y - point.y).max(initial=0.0)) <= _JUMP:
+        points.pop()
     points.append(point)
 
 

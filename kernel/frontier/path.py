@@ -1,4 +1,4 @@
-"""Reading portfolios off an exact frontier: between corners x is linear in the return, the program's value quadratic."""
+"""Reading portfolios off an exact frontier: between corners x is linear in the return, the risk's square quadratic."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from kernel.problem import Problem, Settings
 
 TARGET_RETURN = "target return"
 # What the measures of the path are: roots of twice the program's value, or twice the value itself.
-_POWERS = {"volatility": 0.5, "tracking_error": 0.5, "variance": 1.0}
+PATH_MEASURES = {"volatility": 0.5, "tracking_error": 0.5, "variance": 1.0}
 # As for ratios: a risk this small against that of the assets is rounding.
 _RISKLESS = 1e-6
+_NO_EXCESS = 1e-12
 _MARGIN = 1e-6
 
 
@@ -84,9 +85,11 @@ class FrontierPath:
     def at(self, place: float) -> tuple[Vector, Vector]:
         """X and the multipliers of all rows at `place`."""
         k, t = self._split(place)
-        values = np.column_stack([self.corners.X, self.corners.Z, self.corners.multipliers])
-        point = values[k] if t == 0.0 else (1 - t) * values[k] + t * values[k + 1]
-        return point[: self.program.size], point[self.program.size :]
+        x, z, lam = (
+            values[k] if t == 0.0 else (1 - t) * values[k] + t * values[k + 1]
+            for values in (self.corners.X, self.corners.Z, self.corners.multipliers)
+        )
+        return x, np.append(z, lam)
 
     def place_of_return(self, value: float) -> float:
         """Where the expected return is `value`; the nearest end outside the frontier."""
@@ -114,7 +117,7 @@ class FrontierPath:
         """Where (return - risk_free)/risk is highest; None when no return, or a riskless one, exceeds `risk_free`."""
         risks, excess = self.risks, self.returns - risk_free
         risky = risks > self.riskless
-        if excess[-1] <= 0.0 or not risky.any() or (~risky & (excess > 0.0)).any():
+        if excess[-1] <= 0.0 or not risky.any() or (~risky & (excess > _NO_EXCESS)).any():
             return None
         best = int(np.argmax(excess / np.where(risky, risks, np.inf)))
         places = [float(best)]
@@ -145,7 +148,7 @@ class FrontierPath:
 
     @property
     def _power(self) -> float:
-        return _POWERS[self.problem.measure.name]
+        return PATH_MEASURES[self.problem.measure.name]
 
     def _split(self, place: float) -> tuple[int, float]:
         k = min(int(place), len(self.returns) - 1)
@@ -163,7 +166,7 @@ def least_risk_program(problem: Problem) -> Program:
 def _is_path(problem: Problem, program: Program) -> bool:
     """Whether the frontier is the path of a quadratic program."""
     alone = program.blocks[-1].names == (TARGET_RETURN,)
-    return problem.measure.name in _POWERS and program.is_convex and program.has_linear_rows and alone
+    return problem.measure.name in PATH_MEASURES and program.is_convex and program.has_linear_rows and alone
 
 
 def _measured(problem: Problem, program: Program, corners: Corners) -> FrontierPath:

@@ -176,7 +176,7 @@ class Reduction:
         return y, shrunk - lam * self.fixed_part
 
     def expand(self, lam: Vector, Y: Matrix, Z: Matrix) -> tuple[Vector, Matrix, Matrix]:
-        """lambda (k,), X (k, N) and all multipliers (k, m) in x's terms for a path in y."""
+        """Multipliers lambda (k,), X (k, N) and all multipliers (k, m) in x's terms for a path in y."""
         multipliers = lam * self.lambda_size
         X = self.x0 + Y @ self.T.T
         self.kinks.tighten(X)
@@ -258,7 +258,7 @@ def _inside(low: float, high: float) -> float:
 
 
 def _without_equations(c: Vector, rows: Matrix, equal: Mask) -> tuple[Vector, Vector]:
-    """c less its combination of the equations, and the combination (m',)."""
+    """What is left of c without its combination of the equations, and that (m',)."""
     combination = np.zeros(len(rows))
     if not equal.any():
         return c, combination

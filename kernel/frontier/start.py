@@ -105,12 +105,11 @@ def _move_multipliers(problem: Reduced, point: _Point, y: Vector) -> None:
     size = np.where(above, -point.r, point.r)
     falling = np.where(above, -slope, slope)
     unequal = point.rows & ~problem.equal & (np.abs(y) > _DEPENDENT)
-    steps: list[tuple[float, float, int, bool]] = []
-    for sign in (1.0, -1.0):
-        for j in np.flatnonzero(resting & (sign * falling < 0)).tolist():
-            steps.append((max(float(size[j]), 0.0) / abs(float(slope[j])), sign, j, True))
-        for row in np.flatnonzero(unequal & (sign * y < 0)).tolist():
-            steps.append((max(float(point.z[row]), 0.0) / abs(float(y[row])), sign, row, False))
+    steps = [
+        (max(float(values[k]), 0.0) / abs(float(rates[k])), float(-np.sign(rates[k])), k, is_variable)
+        for chosen, values, rates, is_variable in ((resting, size, falling, True), (unequal, point.z, y, False))
+        for k in np.flatnonzero(chosen).tolist()
+    ]
     if not steps:
         point.rows[int(np.argmax(np.abs(y)))] = False
         return

@@ -88,6 +88,10 @@ class SupportMeasure(EpigraphMeasure):
     """
 
     @abstractmethod
+    def of(self, w: Vector) -> float:
+        """The risk of w, measured from w alone."""
+
+    @abstractmethod
     def support(self, w: Vector) -> Vector:
         """(n,) a subgradient at w, made from data alone."""
 

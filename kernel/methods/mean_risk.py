@@ -19,6 +19,7 @@ from kernel.canonical import Program, Vector
 from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
 from kernel.diagnosis import explain, explain_unbounded, explain_unbounded_ratio
+from kernel.methods.risk_budgets import has_risk_budgets, optimize_risk_budgets
 from kernel.methods.value_at_risk import has_value_at_risk, optimize_value_at_risk
 from kernel.objectives import MaximizeRatio, MaximizeReturn
 from kernel.problem import Problem, Settings
@@ -48,6 +49,8 @@ def optimize(problem: Problem, settings: Settings, start: Vector | None = None) 
     Raises:
         ProblemError: The problem cannot be posed.
     """
+    if has_risk_budgets(problem):
+        return optimize_risk_budgets(problem, settings, optimize, relative_gap)
     if has_value_at_risk(problem):
         return optimize_value_at_risk(problem, settings, _optimize_program, relative_gap)
     return _optimize_program(problem, settings, start)

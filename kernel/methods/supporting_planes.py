@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from kernel.canonical import DEFINITION, Cone, Matrix, Program, Quadratic, RowBlock, Vector
-from kernel.certificate import lower_bound
+from kernel.certificate import lower_bound, violation
 from kernel.measures.base import PlanarMeasure, RiskMeasure
 from kernel.methods.custom import MaximizeTerms
 from kernel.methods.swapping import limited_measure, measures_in, with_measures
@@ -33,10 +33,14 @@ _MOST_SCENARIOS = {"gini": 40, "evar": 150}
 _ROUNDS = 500
 # Where between the bound and the best value the level lies.
 _LEVEL = 0.3
+# Projections between two relaxations.
+_STEPS = 2
 _MOST_PLANES, _KEPT_PLANES = 300, 200
 # What is left of the tolerance when the planes are said to be enough.
 _SHARE_OF_TOLERANCE = 0.1
 _SMALLEST = 1e-12
+# Projections only say where to look next.
+_ROUGH = 1e-5
 
 
 def needs_planes(problem: Problem) -> bool:
@@ -64,7 +68,8 @@ def solve_with_planes(
             return search.conclude()
         if settings.clock() > settings.deadline:
             break
-        search.step_to_level()
+        for _ in range(_STEPS):
+            search.step_to_level()
     posed, program, raw = search.conclude()
     return posed, program, replace(raw, status=RawStatus.LIMIT)
 
@@ -118,7 +123,8 @@ class _Search:
         _, program = self._pose()
         center = self.best if self.center is None else self.center
         level = self.bound + _LEVEL * (self.value - self.bound)
-        raw = solve(_projection(program, center, level, self.problem.moments.n), self.settings)
+        rough = replace(self.settings, tolerance=_ROUGH)
+        raw = solve(_projection(program, center, level, self.problem.moments.n), rough)
         self.iterations += raw.iterations
         if raw.status is RawStatus.SOLVED:
             self.center = raw.x
@@ -198,7 +204,7 @@ class _Search:
     def _offer(self, program: Program, x: Vector) -> None:
         """Keep x if it is the best point. `from_program` of such objectives is its own inverse."""
         scale = 1.0 if program.kappa is None else float(x[program.kappa])
-        if scale <= _SMALLEST:
+        if scale <= _SMALLEST or violation(program, x) > self._tolerance:
             return
         objective = self.problem.objective
         w = x[: self.problem.moments.n] / scale

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from kernel.canonical import Cone, Program, RowBlock, Vector
-from kernel.certificate import violation
+from kernel.certificate import proves_infeasible, violation
 from kernel.problem import Settings
 from kernel.solvers.base import RawSolution, RawStatus, Solver
 from kernel.solvers.branch_and_bound import BranchAndBound
@@ -48,30 +48,41 @@ def _solve_part(program: Program, settings: Settings) -> RawSolution:
 
 
 def _solve_whole(program: Program, settings: Settings, *, final: bool = True) -> RawSolution:
-    norm = LeastNorm.of(program)
-    if norm is not None:
-        raw = _solve_whole(norm.program, settings, final=final)
-        if raw.status is RawStatus.SOLVED:
-            x, z = norm.expand(raw.x, raw.z)
-            return replace(raw, x=x, z=z)
-    elif not program.has_linear_rows:
-        idle = _solve_without_cones(program, settings)
-        if idle is not None:
-            return idle
-    scaled = Scaled.of(program)
-    raw = _first_answer(scaled.program, settings, final=final)
-    if raw.status is RawStatus.SOLVED:
-        raw = replace(raw, z=scaled.multipliers(raw.z))
-    elif not final:
+    if not program.has_linear_rows:
+        easier = _solve_easier(program, settings, final=final)
+        if easier is not None:
+            return easier
+    raw = _scaled_answer(program, settings, final=final)
+    if raw.status is not RawStatus.SOLVED:
         return raw
-    else:
-        # Scaling helps most programs and harms a few: that there is no answer must hold with and without it.
-        raw = _first_answer(program, settings, final=True)
-        if raw.status is not RawStatus.SOLVED:
-            return raw
     dense = program.has_linear_rows and program.size <= _LARGEST_DENSE
     x, z = (polish if dense else polish_conic)(program, raw.x, raw.z)
     return replace(raw, x=x, z=z)
+
+
+def _solve_easier(program: Program, settings: Settings, *, final: bool) -> RawSolution | None:
+    """The answer to a program with cones by way of one without; None where there is no such way."""
+    norm = LeastNorm.of(program)
+    if norm is None:
+        return _solve_without_cones(program, settings)
+    raw = _solve_whole(norm.program, settings, final=final)
+    if raw.status is RawStatus.INFEASIBLE:
+        return replace(raw, x=np.zeros(program.size), z=np.zeros(len(program.b)))
+    if raw.status is not RawStatus.SOLVED:
+        return None
+    x, z = norm.expand(raw.x, raw.z)
+    return replace(raw, x=x, z=z)
+
+
+def _scaled_answer(program: Program, settings: Settings, *, final: bool) -> RawSolution:
+    scaled = Scaled.of(program)
+    raw = _first_answer(scaled.program, settings, final=final)
+    if raw.status is RawStatus.SOLVED:
+        return replace(raw, z=scaled.multipliers(raw.z))
+    if not final or (raw.status is RawStatus.INFEASIBLE and proves_infeasible(scaled.program, raw.z)):
+        return raw
+    # Scaling helps most programs and harms a few: that there is no answer must hold with and without it.
+    return _first_answer(program, settings, final=True)
 
 
 def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | None:
@@ -93,11 +104,16 @@ def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | 
 
 
 def _first_answer(program: Program, settings: Settings, *, final: bool) -> RawSolution:
-    """The answer of the first solver that has one; if it is to be `final`, that there is none only the last may say."""
+    """The answer of the first solver that has one.
+
+    If it is to be `final`, only the last may say that there is none, or who proves it.
+    """
     accepting = [solver for solver in CONVEX_SOLVERS if solver.accepts(program)]
     for solver in accepting[:-1]:
         raw = solver.solve(program, settings)
         if raw.status is RawStatus.SOLVED or not (final or raw.status is RawStatus.FAILED):
+            return raw
+        if raw.status is RawStatus.INFEASIBLE and proves_infeasible(program, raw.z):
             return raw
     # The conic solver accepts every convex program and comes last.
     return accepting[-1].solve(program, settings)

@@ -118,7 +118,7 @@ class _Search:
         fixing = Fixing(program)
         rules = Rules(program, fixing.switches, fixing.box)
         count = len(program.integral) + len(program.semicontinuous)
-        return cls(program, settings, fixing, rules, Rounding(rules, fixing.rows), _PseudoCosts.of(count))
+        return cls(program, settings, fixing, rules, Rounding(rules, fixing.rows, program.q), _PseudoCosts.of(count))
 
     def push(self, node: _Node) -> None:
         """Of nodes with the same bound the youngest is taken first."""
@@ -247,7 +247,11 @@ class BranchAndBound:
             return False
         search.tried.add(key)
         point = self._point(search, choices)
-        return point.raw.status is RawStatus.SOLVED and self._offer(search, point.raw)
+        if point.raw.status is not RawStatus.SOLVED or not self._offer(search, point.raw):
+            return False
+        # What this choice leaves unused need not stay on.
+        self._try(search, search.rounding.kept(point.y))
+        return True
 
     def _offer(self, search: _Search, raw: RawSolution) -> bool:
         value = search.program.objective(raw.x)

@@ -118,7 +118,9 @@ class Fixing:
         real = self._real(box, fixed)
         needed = self._needed(real, fixed)
         switches = self.switches
-        implied = ~(fixed[switches.implied] | fixed[switches.implying])
+        known = np.zeros(self.program.size, dtype=bool)
+        known[switches.implied[fixed[switches.implying]]] = True
+        implied = ~(fixed | known)[switches.implied]
         z, x, shares = switches.implied[implied], switches.implying[implied], switches.shares[implied]
         needed[switches.implied_rows[implied]] = False
         if self.program.kappa is None:

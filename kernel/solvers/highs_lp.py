@@ -57,7 +57,7 @@ class HighsSolver:
 
 def _dual_ray(highs: highspy.Highs, rows: int) -> Vector:
     """(rows,) multipliers that prove an infeasible program to be so, the largest 1; zeros without such."""
-    _, known, values = highs.getDualRay()
+    _, known, values = highs.getDualRay()  # type: ignore[attr-defined]  # absent from the stubs
     ray = -np.array(values, dtype=float)
     return ray / np.abs(ray).max() if known and ray.any() else np.zeros(rows)
 

@@ -101,6 +101,10 @@ def _configured(settings: Settings) -> highspy.Highs:
 def _model(program: Program, steps: Vector, size: float) -> highspy.HighsLp:
     """The program in multiples of each variable's step, its objective divided by `size`."""
     A = sp.csr_array(program.A @ sp.diags_array(steps, format="csr"))
+    # HiGHS drops coefficients that are small beside 1, so that no row may be small as a whole.
+    largest = abs(A).max(axis=1).toarray().ravel()
+    rows = np.where(largest > 0.0, largest, 1.0)
+    A = sp.csr_array(sp.diags_array(1.0 / rows, format="csr") @ A)
     kinds = [highspy.HighsVarType.kContinuous] * program.size
     lower, upper = program.lower / steps, program.upper / steps
     kind = highspy.HighsVarType
@@ -119,8 +123,8 @@ def _model(program: Program, steps: Vector, size: float) -> highspy.HighsLp:
     lp.num_col_, lp.num_row_ = program.size, len(program.b)
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.q * steps / size, lower, upper
     lp.integrality_ = kinds
-    lp.row_lower_ = np.where(program.mask(Cone.ZERO), program.b, -np.inf)
-    lp.row_upper_ = program.b
+    lp.row_lower_ = np.where(program.mask(Cone.ZERO), program.b / rows, -np.inf)
+    lp.row_upper_ = program.b / rows
     lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
     lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = A.indptr, A.indices, A.data
     return lp

@@ -18,23 +18,35 @@ from kernel.solvers.switches import RelativeRows
 
 _USED = 1e-7
 _HALF = 0.5
+_QUARTERS = (0.25, 0.5, 0.75, 0.9)
 
 
 class Rounding:
     """Proposes choices that leave nothing discrete open."""
 
-    def __init__(self, rules: Rules, rows: RelativeRows) -> None:
+    def __init__(self, rules: Rules, rows: RelativeRows, q: Vector) -> None:
         self._rules, self._links = rules, rules.switches.links
         self._on = np.flatnonzero(rules.switches.mask)
+        self._dear = bool((~rules.switches.falling[self._on]).any() or q[self._on].any())
         outside = np.asarray(abs(rows.A) @ (~rules.switches.mask).astype(float)) > 0.0
         alone = rows.chosen(~outside & (np.diff(rows.A.indptr) > 0))
         self._A, self._b = sp.csc_array(alone.A[:, self._on]), alone.b
 
     def proposals(self, y: Vector) -> Iterator[Choices]:
-        """Choices near y (N,), relative: all that is used kept, then only what is used by half."""
-        for least in (_USED, _HALF):
+        """Choices near y (N,), relative: all that is used kept, then only what is used by half.
+
+        Where switches cost, what is used least is dropped by quarters as well.
+        """
+        used = self._used(y)
+        used = used[used > _USED]
+        parts = np.quantile(used, _QUARTERS).tolist() if self._dear and len(used) else []
+        for least in (_USED, *parts, _HALF):
             on = self._switched_on(y, least)
             yield (*self._switches(on), *self._positions(y, on), *self._lots(y))
+
+    def kept(self, y: Vector) -> Choices:
+        """The choice of what y uses."""
+        return next(self.proposals(y))
 
     def around(self, y: Vector, on: set[int]) -> Choices:
         """The choice of exactly these switches, with the rest near y."""

@@ -85,8 +85,9 @@ class Switches:
         mask: (N,) True for switches.
         falling: (N,) True for the falling ones.
         links: Of every variable x with a row ``x <= r z`` for a falling z, that switch.
-        implied: Falling switches whose only need is such a row of an x >= 0, so that relaxed they are ``z = x / r``.
-        implying: The x of each, `shares` the 1 / r, and `implied_rows` the program's rows that say so.
+        implied: Falling switches whose only need is one row ``sum_k c_k x_k <= r z`` with c, x >= 0, so that relaxed
+            they are ``z = sum_k c_k x_k / r``; each as often as it has terms.
+        implying: The x of each term, `shares` the c / r, and `implied_rows` the program's rows that say so.
     """
 
     mask: Mask
@@ -114,7 +115,8 @@ class Switches:
         sizes = -rows.A.data[entries]
         linked = np.array(list(_links(needs, mask)), dtype=float).reshape(-1, 4)
         at, x, z = linked[:, :3].astype(np.intp).T
-        alone = (np.bincount(needed, minlength=program.size)[z] == 1) & (box.lower[x] >= 0.0)
+        negative = np.bincount(z, box.lower[x] < 0.0, minlength=program.size)
+        alone = (np.bincount(needed, minlength=program.size)[z] == 1) & (negative[z] == 0)
         links = dict(zip(x[::-1].tolist(), z[::-1].tolist(), strict=True))
         return cls(mask, falling, links, z[alone], x[alone], linked[alone, 3], at[alone], needs, needed, sizes)
 
@@ -158,10 +160,12 @@ def _falling(program: Program, rows: RelativeRows, whole: Mask, switches: Mask) 
 
 
 def _links(needs: RelativeRows, switches: Mask) -> Iterator[tuple[int, int, int, float]]:
-    """The program's row, x, z and c / r of the rows ``c x <= r z``."""
-    for k in np.flatnonzero((np.diff(needs.A.indptr) == 2) & (needs.b == 0.0)).tolist():
-        first = int(needs.A.indptr[k])
-        (i, j), (c, d) = needs.A.indices[first : first + 2].tolist(), needs.A.data[first : first + 2].tolist()
-        x, z, on, off = (j, i, d, c) if switches[i] else (i, j, c, d)
-        if on > 0.0:
-            yield int(needs.source[k]), x, z, -on / off
+    """The program's row, x, z and c / r of every term of rows ``sum_k c_k x_k <= r z`` with c > 0."""
+    for k in np.flatnonzero(needs.b == 0.0).tolist():
+        part = slice(needs.A.indptr[k], needs.A.indptr[k + 1])
+        columns, values = needs.A.indices[part], needs.A.data[part]
+        at_switch = switches[columns]
+        if (values[~at_switch] > 0.0).all():
+            (z,), (r,) = columns[at_switch].tolist(), values[at_switch].tolist()
+            for x, c in zip(columns[~at_switch].tolist(), values[~at_switch].tolist(), strict=True):
+                yield int(needs.source[k]), x, z, -c / r

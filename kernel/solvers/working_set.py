@@ -98,19 +98,19 @@ def _look(search: _Search, settings: Settings, solve: SolveWhole) -> tuple[RawSo
         return raw, False
     x, z = part.expand(raw.x, raw.z)
     right = search.hinges.refine(x, settings)
-    paying = _price(search, x, z, settings)
+    least = max(abs(part.program.objective(raw.x)), _SMALLEST_SIZE) * _SHARE_OF_TOLERANCE * settings.tolerance
+    paying = _price(search, x, z, least)
     return replace(raw, x=x, z=z), right and not paying
 
 
-def _price(search: _Search, x: Vector, z: Vector, settings: Settings) -> bool:
-    """Let in the excluded variables whose reduced costs would improve the answer; whether there are any."""
+def _price(search: _Search, x: Vector, z: Vector, least: float) -> bool:
+    """Let in the excluded variables whose reduced costs promise a gain of more than `least`; whether there are any."""
     program = search.program
     excluded = np.flatnonzero(search.excluded)
     r = reduced_costs(program, x, z)[excluded]
     reach = 10.0 * max(1.0, float(np.abs(x[search.ranked]).max(initial=0.0)))
     gain = -r * np.minimum(program.upper[excluded] - program.lower[excluded], reach)
-    size = max(abs(program.objective(x)), _SMALLEST_SIZE)
-    paying = np.flatnonzero(gain > _SHARE_OF_TOLERANCE * settings.tolerance * size)
+    paying = np.flatnonzero(gain > least)
     search.admit(excluded[paying[np.argsort(r[paying], kind="stable")]])
     return bool(len(paying))
 

@@ -41,10 +41,7 @@ def run_frontier(
     estimated = remembered_estimate(inputs, asked.model)
     problem = build_problem(inputs, estimated, asked)
     request = FrontierRequest(spec.points, asked.model.risk_free_rate, spec.min_return, spec.max_risk)
-    frontier = efficient_frontier(problem, request, solver_settings(asked.time_limit_seconds))
-    for point in () if found is None else frontier.points:
-        assert found
-        found(point)
+    frontier = efficient_frontier(problem, request, solver_settings(asked.time_limit_seconds), found)
     risk = problem.measure.of(inputs.weights_with_cash)
     return FrontierAnswer(inputs.names, frontier, estimated, risk, time.perf_counter() - started)
 

@@ -13,6 +13,7 @@ from kernel.constraints import (
     LinearLimit,
     NetReturnFloor,
     NumberOfPositions,
+    RiskBudgets,
     RiskLimit,
     SmallestPosition,
     TradeLimits,
@@ -163,8 +164,25 @@ def _risks(ground: Ground, spec: ConstraintSpec) -> Iterator[Constraint]:
     if spec.max_tracking_error is not None:
         error = tracking_error(ground.inputs, ground.estimated)
         yield RiskLimit("max_tracking_error", error, spec.max_tracking_error)
+    if spec.risk_budgets:
+        yield _budgets(ground, spec)
     if spec.target_return is not None:
         yield NetReturnFloor("target_return", ground.estimated.moments.mu, spec.target_return, ground.cost)
+
+
+def _budgets(ground: Ground, spec: ConstraintSpec) -> RiskBudgets:
+    assets, asked = ground.inputs.assets, spec.risk_budgets
+    return RiskBudgets(
+        names=tuple(budget.name for budget in asked),
+        groups=tuple(
+            tuple(
+                k for k, a in enumerate(assets) if a.id == budget.instrument_id or a.sector == (budget.sector or None)
+            )
+            for budget in asked
+        ),
+        shares=np.array([budget.max_share for budget in asked]),
+        moments=ground.estimated.moments,
+    )
 
 
 def _positions(inputs: MarketInputs, bounds: WeightBounds, spec: ConstraintSpec) -> Iterator[Constraint]:

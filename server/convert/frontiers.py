@@ -49,7 +49,7 @@ def write_frontier(
         infeasibility=write_explanation(frontier.failure.explanation if frontier.failure else None),
         data_findings=write_findings(answer.estimate.window.findings),
         solve_seconds=answer.solve_seconds,
-        resolution=getattr(frontier, "resolution", None),
+        resolution=frontier.resolution,
         unbounded_direction=frontier.failure.direction if frontier.failure else {},
     )
     _write_beside(message, frontier, answer.names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from google.protobuf.message import Message
 from portfolio_optimization.v1 import constraints_pb2 as pb
@@ -84,11 +84,9 @@ def read_exposures(message: optimization_pb2.OptimizationConstraints, faults: Fa
     return ExposureSpec(stored, values)
 
 
-def read_risk_budgets(messages: Sequence[pb.RiskBudget], faults: Faults) -> tuple[RiskBudgetSpec, ...]:
+def read_risk_budgets(messages: Iterable[pb.RiskBudget], faults: Faults) -> tuple[RiskBudgetSpec, ...]:
     """Limits on shares in the variance."""
     read = []
-    if messages:
-        faults.not_served(f"{_AT}.risk_budgets")
     for k, message in enumerate(messages):
         at = f"{_AT}.risk_budgets[{message.instrument_id or message.sector or k}]"
         if message.WhichOneof("of") is None:

@@ -73,6 +73,8 @@ def read_frontier(message: frontier_pb2.EfficientFrontierRequest, settings: Sett
         cost=read_cost(message.preferences, settings, faults),
         instrument_ids=read_universe(message.instrument_ids, faults),
     )
+    if spec.constraints.risk_budgets:
+        faults.add("constraints.risk_budgets", "cannot be kept by a frontier: they are not convex")
     return FrontierSpec(
         spec,
         points=int(points),

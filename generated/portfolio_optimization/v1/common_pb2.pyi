@@ -314,7 +314,7 @@ class ConstraintReport(_message.Message):
     unit: _builtins.str
     """Unit of limit, value and slack: "weight", "turnover", "volatility" (annual), "variance" (annual), "deviation"
     (annual), "loss" (of one period), "drawdown", "return" (annual), "leverage", "exposure", "positions", "score",
-    "share" or "money"; fractions where not a number of things.
+    "risk share" or "money"; fractions where not a number of things.
     """
     sense: Global___ConstraintSense.ValueType
     """Which side of the limit is allowed."""

@@ -221,6 +221,26 @@ def test_positions_are_counted(service: OpenService, market: Market) -> None:
     assert sum(weight >= 0.02 - 1e-8 for name, weight in held.target_allocation.items() if name != "CASH") >= 12
 
 
+def test_a_risk_budget_is_kept_and_bounded(service: OpenService, market: Market) -> None:
+    """The share is measured on the weights; without the budget it is exceeded, and the risk is the proven bound."""
+    budgets = [
+        constraints_pb2.RiskBudget(sector="Consumer Staples", max_share=0.25),
+        constraints_pb2.RiskBudget(instrument_id="LLY", max_share=0.05),
+    ]
+    free = service.optimize(request())
+    answer = service.optimize(request(constraints=Constraints(risk_budgets=budgets)))
+    assert answer.status == "completed", answer.outcome.message
+    w = market.vector(dict(answer.target_allocation))
+    shares = w * (market.Sigma @ w) / (w @ market.Sigma @ w)
+    staples = np.array([market.sectors[name] == "Consumer Staples" for name in market.names])
+    assert shares[staples].sum() <= 0.25 + 1e-8
+    assert shares[market.names.index("LLY")] <= 0.05 + 1e-8
+    assert answer.certificate.best_bound == pytest.approx(free.certificate.objective_value, rel=1e-6)
+    assert answer.certificate.objective_value >= free.certificate.objective_value
+    reports = {report.name: report for report in answer.constraints}
+    assert reports["risk_budgets[Consumer Staples].max_share"].unit == "risk share"
+
+
 def test_whole_lots_are_whole(service: OpenService, market: Market) -> None:
     constraints = Constraints(whole_lots=True, max_cash_weight=0.03)
     answer = service.optimize(request(constraints=constraints, time_limit_seconds=5, instrument_ids=market.names[:6]))
@@ -345,6 +365,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a budget for a sector that is not there": (
         {"constraints": Constraints(risk_budgets=[constraints_pb2.RiskBudget(sector="Energi", max_share=0.2)])},
         "constraints.risk_budgets[Energi]",
+    ),
+    "budgets of risk beside integer choices": (
+        {
+            "constraints": Constraints(
+                max_positions=5, risk_budgets=[constraints_pb2.RiskBudget(sector="Energy", max_share=0.2)]
+            )
+        },
+        "constraints.risk_budgets",
     ),
     "a measure that the objective does not have": (
         {"objective": "maximize_sortino", "risk_measure": "cvar"},

@@ -9,7 +9,8 @@ from kernel.problem import Settings
 from kernel.solution import Solution
 from kernel.status import Status
 from tests.unit.kernel.contract.cases import Case
-from tests.unit.kernel.contract.models import NoAnswerError, optimum, pose, value
+from tests.unit.kernel.contract.models import pose
+from tests.unit.kernel.contract.searching import NoAnswerError, optimum, value
 
 SETTINGS = Settings()
 RELATIVE, RELATIVE_CURVED = 1e-6, 1e-5

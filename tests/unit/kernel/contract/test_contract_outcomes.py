@@ -17,7 +17,8 @@ from tests.unit.kernel.contract import definitions
 from tests.unit.kernel.contract.cases import MEASURES, Case, kernel_measure, moments
 from tests.unit.kernel.contract.judging import SETTINGS
 from tests.unit.kernel.contract.markets import market
-from tests.unit.kernel.contract.models import Row, Search, limit_risk, pose
+from tests.unit.kernel.contract.models import Row, limit_risk, pose
+from tests.unit.kernel.contract.searching import Search
 
 CLEAR, NONE = 1e-7, 1e-8
 # The oracle stops at its best where that is short of its last digits.
@@ -126,7 +127,8 @@ def excess(rows, definitions_, names):
 
 def conflicting(kind, word):
     """A case, its model and the kernel's problem with a return that the limits of interest do not allow."""
-    case = Case("well-posed", "utility", "volatility", (word,) if kind == "family" else ("none",))
+    family, measure = (word, "volatility") if kind == "family" else ("none", word)
+    case = Case("well-posed", "utility", measure, (family,))
     model = pose(case)
     extra = []
     if kind == "measure":

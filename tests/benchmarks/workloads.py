@@ -1,0 +1,194 @@
+"""What is timed: each workload goes from the returns table in memory to certified weights in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kernel.canonical import Quadratic, Vector
+from kernel.constraints import Constraint, LinearLimit, WeightBounds, budget
+from kernel.estimation.covariance import ledoit_wolf, sample
+from kernel.estimation.expected_returns import historical_mean
+from kernel.estimation.low_rank import sample_factor
+from kernel.frontier import EfficientFrontier, FrontierRequest, efficient_frontier
+from kernel.measures import Volatility
+from kernel.measures.registry import make_measure
+from kernel.methods.mean_risk import optimize
+from kernel.objectives import MaximizeRatio, MaximizeUtility, MinimizeRisk, Objective
+from kernel.problem import Moments, Problem, Settings
+from kernel.scenarios import Scenarios
+from kernel.solution import Solution
+from kernel.status import Status
+from tests.benchmarks.markets import Market, synthetic
+
+CAP, SECTOR_CAP, RISK_FREE, FRONTIER_POINTS = 0.05, 0.30, 0.02, 20
+PORTFOLIOS, PORTFOLIO_ASSETS = 10_000, 30
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One row of the table.
+
+    Attributes:
+        aim: How many times faster than the best peer, or than the row `beside`, it is meant to be.
+        compared: Whether the peers' objective means the same as ours.
+        peer_key: The peers' workload beside ours; empty = the same key.
+        beside: Our own workload that it is held against; empty = the peers.
+        pieces: Into how many equal tasks the time is divided; then it is processor time.
+        runs: At most so many runs.
+    """
+
+    key: str
+    title: str
+    aim: str
+    run: Callable[[Market], float]
+    compared: bool = False
+    peer_key: str = ""
+    beside: str = ""
+    pieces: int = 1
+    runs: int = 100
+
+
+def pose(market: Market, objective: Objective, *more: Constraint) -> Problem:
+    """Moments from the returns, weights within the cap, fully invested."""
+    factor = sample_factor(market.R).factor
+    moments = Moments(market.names, historical_mean(market.R), Quadratic(factor=factor))
+    return Problem(moments, objective, Volatility(moments), (*limits(len(market.names)), *more))
+
+
+def pose_over(market: Market, word: str, cap: float = CAP, objective: Objective | None = None) -> Problem:
+    """The same over a measure of scenarios."""
+    problem = pose(market, objective or MinimizeRisk())
+    measure = make_measure(word, problem.moments, Scenarios.history(market.names, market.R))
+    return replace(problem, measure=measure, constraints=limits(len(market.names), cap))
+
+
+def limits(n: int, cap: float = CAP) -> tuple[Constraint, ...]:
+    """Fully invested, each weight between zero and the cap."""
+    names = (("min_position_size",) * n, ("max_position_size",) * n)
+    return budget(n), WeightBounds(np.zeros(n), np.full(n, cap), *names)
+
+
+def solved(problem: Problem, start: Vector | None = None) -> Solution:
+    """An answer that is certified optimal."""
+    solution = optimize(problem, Settings(), start)
+    if solution.status is not Status.OPTIMAL or solution.certificate is None:
+        raise RuntimeError(solution.message)
+    return solution
+
+
+def certified(problem: Problem) -> float:
+    """Its objective."""
+    certificate = solved(problem).certificate
+    assert certificate is not None
+    return certificate.objective
+
+
+def minimum_variance(market: Market) -> float:
+    return certified(pose(market, MinimizeRisk()))
+
+
+def maximum_sharpe(market: Market) -> float:
+    labels = np.array(market.sectors)
+    caps = [
+        LinearLimit((labels == s).astype(float), -np.inf, SECTOR_CAP, f"{s} minimum", f"{s} maximum")
+        for s in sorted(set(market.sectors))
+    ]
+    return certified(pose(market, MaximizeRatio(RISK_FREE), *caps))
+
+
+def frontier(problem: Problem) -> EfficientFrontier:
+    found = efficient_frontier(problem, FrontierRequest(FRONTIER_POINTS, RISK_FREE), Settings())
+    if found.status is not Status.OPTIMAL:
+        raise RuntimeError(found.message)
+    return found
+
+
+def exact(market: Market) -> EfficientFrontier:
+    problem = pose(market, MinimizeRisk())
+    dense = Moments(market.names, problem.moments.mu, sample(market.R).Sigma)
+    return frontier(replace(problem, moments=dense, measure=Volatility(dense)))
+
+
+def minimum_cvar(market: Market) -> float:
+    return certified(pose_over(market, "cvar"))
+
+
+def cvar_frontier(market: Market) -> float:
+    return float(len(frontier(pose_over(market, "cvar")).points))
+
+
+_BEFORE: dict[tuple[str, ...], Vector] = {}
+
+
+def warm_cvar(market: Market) -> float:
+    """A lower cap, from the solution at the old one, which the first run finds."""
+    if market.names not in _BEFORE:
+        x = solved(pose_over(market, "cvar")).x
+        assert x is not None
+        _BEFORE[market.names] = x
+    certificate = solved(pose_over(market, "cvar", 0.9 * CAP), _BEFORE[market.names]).certificate
+    assert certificate is not None
+    return certificate.objective
+
+
+def minimum_variance_of(assets: int) -> float:
+    return minimum_variance(synthetic(assets))
+
+
+def many_scenarios(market: Market) -> float:
+    del market
+    return certified(pose_over(synthetic(50, 100_000), "cvar", 0.2))
+
+
+def minimum_gini(market: Market) -> float:
+    del market
+    return certified(pose_over(synthetic(100, 1_000), "gini"))
+
+
+def many_portfolios(market: Market) -> float:
+    """Utilities of many holders, who differ in their risk aversion and in their caps."""
+    del market
+    problem = pose(synthetic(PORTFOLIO_ASSETS), MinimizeRisk())
+    draws = np.random.default_rng(1).uniform(size=(PORTFOLIOS, 2))
+    total = 0.0
+    for aversion, cap in draws.tolist():
+        own = MaximizeUtility(1.0 + 9.0 * aversion)
+        total += certified(replace(problem, objective=own, constraints=limits(PORTFOLIO_ASSETS, 0.1 + 0.2 * cap)))
+    return total / PORTFOLIOS
+
+
+def shrinkage(market: Market) -> float:
+    return ledoit_wolf(market.R).shrinkage or 0.0
+
+
+WORKLOADS = (
+    Workload("min_variance", "minimum variance, cap 5%", ">= 8", minimum_variance, compared=True),
+    Workload("max_sharpe_sectors", "maximum Sharpe, sector caps 30%", ">= 6", maximum_sharpe, compared=True),
+    Workload("frontier_20", "frontier, 20 points", ">= 100", lambda m: float(len(exact(m).points))),
+    # Beside the peers' 20 points: their own exact frontier takes minutes at this size.
+    Workload(
+        "frontier_exact",
+        "exact frontier, all corners",
+        ">= 100",
+        lambda m: float(len(exact(m).turning_points)),
+        peer_key="frontier_20",
+    ),
+    Workload("min_cvar", "minimum CVaR 95%", ">= 10", minimum_cvar, compared=True),
+    Workload("cvar_frontier_20", "CVaR frontier, 20 points", ">= 40", cvar_frontier, runs=2),
+    Workload("ledoit_wolf", "Ledoit-Wolf", "-", shrinkage),
+    Workload("warm_cvar", "CVaR again, another cap, warm", "> 1", warm_cvar, beside="min_cvar"),
+    Workload("variance_500", "minimum variance, 500 assets", "-", lambda _: minimum_variance_of(500)),
+    Workload(
+        "variance_2000",
+        "minimum variance, 2,000 assets",
+        "> 0.1",
+        lambda _: minimum_variance_of(2_000),
+        beside="variance_500",
+    ),
+    Workload("many_scenarios", "minimum CVaR, 100,000 x 50", "seconds", many_scenarios, runs=2),
+    Workload("gini", "minimum Gini, 1,000 x 100", "seconds", minimum_gini, runs=1),
+    Workload("portfolios", "one of 10,000 portfolios of 30", "<= 1 ms", many_portfolios, pieces=PORTFOLIOS, runs=1),
+)
