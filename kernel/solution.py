@@ -83,6 +83,7 @@ class RelaxationPlan:
         total: Their sum in points (see `kernel.diagnosis.elastic`): 0.01 is one percentage point.
         fewest: Whether it is proven that no plan changes fewer limits.
         verified: Whether a solve of the changed problem found weights that meet every changed limit.
+        proven: Whether it is what its kind says; False where an integer search was stopped at the best found.
     """
 
     kind: PlanKind
@@ -90,6 +91,7 @@ class RelaxationPlan:
     total: float
     fewest: bool
     verified: bool
+    proven: bool = True
 
 
 class Minimality(Enum):

@@ -18,7 +18,6 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from kernel.diagnosis.elastic import NOTHING, Elastic, Outcome
 from kernel.problem import Settings
 from kernel.solution import Minimality
-from kernel.solvers import RawStatus
 
 Names = frozenset[str]
 
@@ -54,9 +53,9 @@ class Oracle:
         asked = frozenset(names)
         if asked not in self._holding:
             self.solved += 1
-            status = self.elastic.status(self.limited(), free=frozenset(self.elastic.names) - asked)
-            self.settled &= status in (RawStatus.SOLVED, RawStatus.INFEASIBLE)
-            self._holding[asked] = status is not RawStatus.INFEASIBLE
+            holds = self.elastic.holds(self.limited(), free=frozenset(self.elastic.names) - asked)
+            self.settled &= holds is not None
+            self._holding[asked] = holds is not False
         return None if self._holding[asked] else asked
 
     def convex_conflict(self, names: Collection[str]) -> Names | None:
@@ -134,7 +133,7 @@ def _filtered(oracle: Oracle, members: Sequence[str]) -> Names:
 
 def family(name: str) -> str:
     """What limits alike have in common: the name without the asset or group that it is for."""
-    return name.split("[")[0]
+    return name.split("[", maxsplit=1)[0]
 
 
 def smallest_conflict(oracle: Oracle, members: Collection[str]) -> tuple[Names, Minimality]:

@@ -47,6 +47,7 @@ class Outcome:
         multipliers: (k,) of each name, >= 0: positive where the limit holds the sum up.
         stretch: (c,) values of all elastic columns.
         w: (n,) weights that the changed limits admit.
+        proven: Whether the search for the least sum was finished.
     """
 
     total: float
@@ -55,6 +56,7 @@ class Outcome:
     multipliers: Vector
     stretch: Vector
     w: Vector
+    proven: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +112,16 @@ class Elastic:
         upper = np.where(loose, np.inf, largest)
         program, chosen = self._restricted(paid | loose, paid.astype(float), upper)
         raw = solve(program, settings) if discrete else solve_convex(replace(program, integral=()), settings)
-        if raw.status is not RawStatus.SOLVED:
-            return None
-        return self._outcome(program, raw, paid, chosen)
+        return self._outcome(program, raw, paid, chosen) if _has_point(raw) else None
 
-    def status(self, settings: Settings, *, free: Collection[str]) -> RawStatus:
-        """Whether all limits but those in `free` can hold together, discrete rules included."""
+    def holds(self, settings: Settings, *, free: Collection[str]) -> bool | None:
+        """Whether all limits but those in `free` can hold together, discrete rules included; None = not known."""
         loose = self.members(free)[self.owners]
         program, _ = self._restricted(loose, np.zeros(len(loose)), np.full(len(loose), np.inf))
-        return solve(program, settings).status
+        raw = solve(program, settings)
+        if _has_point(raw):
+            return True
+        return False if raw.status is RawStatus.INFEASIBLE else None
 
     def moved(self, stretch: Vector) -> Elastic:
         """The same with every limit moved by the values `stretch` (c,) of its columns."""
@@ -171,4 +174,10 @@ class Elastic:
         np.add.at(multipliers, self.row_owners, np.abs(raw.z[self.rows]))
         bound = (lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound) - program.offset
         w = np.where(np.abs(raw.x[: self.n]) < _WITNESS_TIDY, 0.0, raw.x[: self.n])
-        return Outcome(float(stretch[paid].sum()), bound, changes, multipliers, stretch, w)
+        proven = raw.status is RawStatus.SOLVED
+        return Outcome(float(stretch[paid].sum()), bound, changes, multipliers, stretch, w, proven)
+
+
+def _has_point(raw: RawSolution) -> bool:
+    """Whether there is an answer: a solution, or the best found when a search was stopped."""
+    return raw.status is RawStatus.SOLVED or (raw.status is RawStatus.LIMIT and bool(np.isfinite(raw.x).all()))

@@ -69,7 +69,7 @@ class _Planner:
         missed = max(-measured.slack for measured in found if measured.name not in changed)
         verified = again is not None and max(again.total, missed) <= self.settings.tolerance
         fewest = self.fewest is not None and len({r.name for r in relaxations}) <= self.fewest
-        return RelaxationPlan(kind, relaxations, outcome.total, fewest, verified)
+        return RelaxationPlan(kind, relaxations, outcome.total, fewest, verified, outcome.proven)
 
     def _relaxations(self, found: Iterable[Measurement], changed: Collection[str]) -> Iterator[Relaxation]:
         precision = _LINEAR if self.elastic.program.has_linear_rows else _CONIC

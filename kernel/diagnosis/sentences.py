@@ -132,7 +132,7 @@ def _introduction(plan: RelaxationPlan, first: RelaxationPlan) -> str:
     """How a plan is announced."""
     match plan.kind:
         case PlanKind.LEAST_TOTAL:
-            return "the least change that helps is to"
+            return f"the least change that {'helps' if plan.proven else 'was found'} is to"
         case PlanKind.FEWEST_LIMITS if len(plan.relaxations) == 1:
             return "changing one limit only:"
         case PlanKind.FEWEST_LIMITS:

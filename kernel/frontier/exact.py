@@ -18,7 +18,7 @@ def read_off(
     path: FrontierPath, request: FrontierRequest, settings: Settings, found: Callable[[FrontierPoint], None]
 ) -> EfficientFrontier | None:
     """Points of the traced path; None where one of them is not confirmed, or where the return has no end."""
-    endless = path.corners.ray is not None
+    endless = path.is_endless
     if endless and request.max_risk is None:
         return None
     turns = _distinct(path)

@@ -55,6 +55,11 @@ class FrontierPath:
         corners = trace(free, -program.A[[-1]].toarray()[0], settings)
         return None if corners is None else _measured(problem, program, corners)
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether return and risk grow for ever."""
+        return self.corners.ray is not None
+
     def until(self, risk: float) -> FrontierPath:
         """The path with one more corner on its ray, where the risk is a little above `risk`; as it is without a ray."""
         if self.corners.ray is None:

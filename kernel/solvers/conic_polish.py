@@ -22,7 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
+import scipy.sparse.csgraph
 import scipy.sparse.linalg
 
 from kernel.canonical import Cone, Mask, Program, RowBlock, Vector
@@ -32,6 +34,8 @@ from kernel.quadratic import Indices
 _STEPS = 5
 _CORRECTIONS = 6
 _LARGEST_SYSTEM = 6_000
+# Up to this size a dense factorisation is quicker, and never fails on structure.
+_LARGEST_DENSE = 400
 _EXACT = 1e-13
 _ROUNDING = 1e-13
 # A cone at its tip has no normal.
@@ -261,6 +265,12 @@ def _solved(K: sp.csc_array, right: Vector) -> Vector | None:
     """K^-1 right with one step of refinement; None where K is singular."""
     if not np.isfinite(K.data).all():
         return None
+    if K.shape[0] <= _LARGEST_DENSE:
+        return _solved_densely(K, right)
+    # SuperLU may crash on a matrix whose structure alone makes it singular.
+    K.eliminate_zeros()
+    if scipy.sparse.csgraph.structural_rank(K) < K.shape[0]:
+        return None
     try:
         factor = scipy.sparse.linalg.splu(K)
     except RuntimeError:
@@ -268,6 +278,17 @@ def _solved(K: sp.csc_array, right: Vector) -> Vector | None:
     solved = factor.solve(right)
     solved = solved + factor.solve(right - K @ solved)
     return np.asarray(solved) if np.isfinite(solved).all() else None
+
+
+def _solved_densely(K: sp.csc_array, right: Vector) -> Vector | None:
+    full = K.toarray()
+    factor, pivots, failed = scipy.linalg.lapack.dgetrf(full)
+    if failed:
+        return None
+    solved, _ = scipy.linalg.lapack.dgetrs(factor, pivots, right)
+    correction, _ = scipy.linalg.lapack.dgetrs(factor, pivots, right - full @ solved)
+    refined = np.asarray(solved + correction)
+    return refined if np.isfinite(refined).all() else None
 
 
 def _assemble(program: Program, active: _Active, x: Vector, y: Vector, multipliers: Vector) -> Vector | None:

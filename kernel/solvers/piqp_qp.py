@@ -37,13 +37,13 @@ class PiqpSolver:
         solver.settings.eps_abs = solver.settings.eps_duality_gap_abs = accuracy
         solver.settings.eps_rel = solver.settings.eps_duality_gap_rel = accuracy
         equal, unequal = program.mask(Cone.ZERO), program.mask(Cone.NONNEGATIVE)
-        stored = sp.csc_matrix if sparse else _column_major
+        A = sp.csc_matrix(program.A) if sparse else program.A.toarray(order="F")
         solver.setup(
             _hessian(program, sparse=sparse),
             program.q,
-            stored(program.A[equal]),
+            A[equal],
             program.b[equal],
-            stored(program.A[unequal]),
+            A[unequal],
             None,
             program.b[unequal],
             program.lower,
@@ -78,7 +78,3 @@ def _hessian(program: Program, *, sparse: bool) -> sp.csc_matrix | Matrix:
     P = np.zeros((program.size, program.size), order="F")
     P[:leading, :leading] = program.P.dense
     return P
-
-
-def _column_major(A: sp.csr_array) -> Matrix:
-    return np.asfortranarray(A.toarray())

@@ -25,6 +25,8 @@ from tests.benchmarks.markets import Market, synthetic
 
 CAP, SECTOR_CAP, RISK_FREE, FRONTIER_POINTS = 0.05, 0.30, 0.02, 20
 PORTFOLIOS, PORTFOLIO_ASSETS = 10_000, 30
+# With more than this many times more returns than assets the dense matrix is the quicker one.
+_FACTOR_FROM = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,11 @@ class Workload:
 
 
 def pose(market: Market, objective: Objective, *more: Constraint) -> Problem:
-    """Moments from the returns, weights within the cap, fully invested."""
-    factor = sample_factor(market.R).factor
-    moments = Moments(market.names, historical_mean(market.R), Quadratic(factor=factor))
+    """Moments from the returns, weights within the cap, fully invested; the covariance in its smaller form."""
+    T, n = market.R.shape
+    small = _FACTOR_FROM * n < T
+    covariance = sample(market.R).Sigma if small else Quadratic(factor=sample_factor(market.R).factor)
+    moments = Moments(market.names, historical_mean(market.R), covariance)
     return Problem(moments, objective, Volatility(moments), (*limits(len(market.names)), *more))
 
 
