@@ -24,9 +24,9 @@ from kernel.canonical import (
     RowBlock,
     SemiContinuous,
     Vector,
-    widen,
 )
 from kernel.errors import ProblemError
+from kernel.quadratic import Indices
 
 Terms = Sequence[tuple[slice, "sp.csr_array | Matrix"]]
 Form = Sequence[tuple[slice, Vector]]
@@ -44,7 +44,9 @@ class ProgramBuilder:
         self.kappa = n if homogeneous else None
         self._lower, self._upper, self._q = np.zeros(0), np.zeros(0), np.zeros(0)
         self._P = Quadratic()
-        self._rows: list[tuple[tuple[str, ...], Cone, sp.csr_array, Vector]] = []
+        self._rows: list[tuple[tuple[str, ...], Cone, Vector]] = []
+        self._entries: list[tuple[Vector, Indices, Indices]] = []
+        self._height = 0
         self._lower_names: dict[int, str] = {}
         self._upper_names: dict[int, str] = {}
         self._semicontinuous: list[SemiContinuous] = []
@@ -112,11 +114,11 @@ class ProgramBuilder:
         if self.kappa is not None:
             terms = [*terms, (slice(self.kappa, self.kappa + 1), sp.csr_array(-b[:, None]))]
             b = np.zeros(len(b))
-        self._rows.append((tuple(names), cone, self._stack(terms, len(b)), b))
+        self._append(tuple(names), cone, terms, b)
 
     def add_normalisation(self, name: str, terms: Terms) -> None:
         """Add the row ``sum_k terms_k x[place_k] = 1`` of a ratio program, whose constant kappa does not scale."""
-        self._rows.append(((name,), Cone.ZERO, self._stack(terms, 1), np.ones(1)))
+        self._append((name,), Cone.ZERO, terms, np.ones(1))
 
     def add_bounds(self, lower: Vector, upper: Vector, names: tuple[Sequence[str], Sequence[str]]) -> None:
         """Bound the weights; of several bounds on one the tightest stands, under its own name.
@@ -237,15 +239,16 @@ class ProgramBuilder:
     def build(self) -> Program:
         """The frozen program, row blocks in the order they were added."""
         blocks, start = [], 0
-        for names, cone, _, b in self._rows:
+        for names, cone, b in self._rows:
             blocks.append(RowBlock(names, cone, start, start + len(b)))
             start += len(b)
         hinges = tuple(Hinge(blocks[k].rows, variables) for k, variables in self._hinges)
-        matrices = [widen(A, self.size) for *_, A, _ in self._rows] or [sp.csr_array((0, self.size))]
+        nothing = (np.zeros(0), np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp))
+        data, rows, columns = (np.concatenate(parts) for parts in zip(nothing, *self._entries, strict=True))
         return Program(
             P=self._P,
             q=self._q,
-            A=sp.csr_array(sp.vstack(matrices, format="csr")),
+            A=sp.csr_array(sp.coo_array((data, (rows, columns)), shape=(start, self.size))),
             b=np.concatenate([np.zeros(0), *(b for *_, b in self._rows)]),
             lower=self._lower,
             upper=self._upper,
@@ -259,15 +262,14 @@ class ProgramBuilder:
             offset=self._offset,
         )
 
-    def _stack(self, terms: Terms, rows: int) -> sp.csr_array:
-        parts = [(place, sp.coo_array(sp.csr_array(matrix))) for place, matrix in terms]
-        for place, part in parts:
-            if part.shape != (rows, place.stop - place.start):
-                raise ProblemError("rows", f"a term of shape {part.shape} does not fit {rows} rows")
-        data = np.concatenate([part.data for _, part in parts])
-        row = np.concatenate([part.row for _, part in parts])
-        column = np.concatenate([part.col + place.start for place, part in parts])
-        return sp.csr_array(sp.coo_array((data, (row, column)), shape=(rows, self.size)))
+    def _append(self, names: tuple[str, ...], cone: Cone, terms: Terms, b: Vector) -> None:
+        for place, matrix in terms:
+            if matrix.shape != (len(b), place.stop - place.start):
+                raise ProblemError("rows", f"a term of shape {matrix.shape} does not fit {len(b)} rows")
+            data, rows, columns = _entries(matrix)
+            self._entries.append((data, rows + self._height, columns + place.start))
+        self._rows.append((names, cone, b))
+        self._height += len(b)
 
     def _add_bound_rows(self, sign: float, bound: Vector, wanted: Mask, names: Sequence[str]) -> None:
         chosen = np.flatnonzero(wanted).tolist()
@@ -275,6 +277,15 @@ class ProgramBuilder:
             rows = sign * sp.eye_array(self.n, format="csr")[chosen]
             labels = [names[i] for i in chosen]
             self.add_rows(labels, Cone.NONNEGATIVE, [(self.weights, rows)], sign * bound[chosen])
+
+
+def _entries(matrix: sp.csr_array | Matrix) -> tuple[Vector, Indices, Indices]:
+    """Values, rows and columns of what is not zero; SciPy's own way costs more than a small program's solution."""
+    if isinstance(matrix, np.ndarray):
+        rows, columns = np.nonzero(matrix)
+        return np.asarray(matrix[rows, columns], dtype=float), rows, columns
+    entries = sp.coo_array(matrix)
+    return entries.data, entries.row.astype(np.intp), entries.col.astype(np.intp)
 
 
 def _below_an_empty_row(matrix: sp.csr_array | Matrix) -> sp.csr_array:

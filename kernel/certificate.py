@@ -6,7 +6,7 @@ For a convex program and any multipliers z in the dual cone the Lagrangian's tan
 
 (weak duality; Boyd & Vandenberghe 2004, section 5.2, with the quadratic replaced by its tangent). Nothing is read off
 the solver but x and z: z is first projected onto the dual cone, and bound multipliers are never needed. A variable
-without a bound can only carry a reduced cost of rounding size; it is charged at ten times the size of the answer.
+without a bound can only carry a reduced cost of rounding size; it is charged at ten times its size, or ten.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def lower_bound(program: Program, x: Vector, z: Vector) -> float:
 def _bound(program: Program, x: Vector, Px: Vector, z: Vector) -> float:
     z = project_dual(program, z)
     r = Px + program.q + _transposed_times(program.A, z)
-    reach = 10.0 * max(1.0, float(np.abs(x).max(initial=0.0)))
+    reach = 10.0 * np.maximum(1.0, np.abs(x))
     lower = np.where(np.isfinite(program.lower), program.lower, -reach)
     upper = np.where(np.isfinite(program.upper), program.upper, reach)
     tangent = np.minimum(r * lower, r * upper).sum()

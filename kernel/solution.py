@@ -18,7 +18,7 @@ class Certificate:
         objective: The caller's objective at the weights (volatility, net return, utility or ratio).
         bound: No weights do better than this.
         gap: |objective - bound| relative to the objective's size.
-        violation: Largest amount by which a limit is missed, in the limit's unit.
+        violation: Largest amount by which a limit is missed: of weights in weights, of others relative to the limit.
         iterations: Of the solver, over all its sub-problems.
         solver: Name and version.
     """

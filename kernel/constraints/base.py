@@ -9,6 +9,9 @@ from typing import Protocol
 from kernel.builder import ProgramBuilder
 from kernel.canonical import Vector
 
+# Limits on weights are missed in fractions of the portfolio; risks and returns may be of any size.
+_OF_WEIGHTS = frozenset({"weight", "turnover", "leverage", "exposure", "positions", "score"})
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -34,6 +37,12 @@ class Measurement:
         if self.sense == "=":
             return -abs(self.value - self.limit)
         return self.limit - self.value if self.sense == "<=" else self.value - self.limit
+
+    @property
+    def shortfall(self) -> float:
+        """By how much the limit is missed: of weights in weights, of all else relative to the limit."""
+        missed = max(-self.slack, 0.0)
+        return missed if self.unit in _OF_WEIGHTS or self.limit == 0.0 else missed / abs(self.limit)
 
 
 class Constraint(Protocol):

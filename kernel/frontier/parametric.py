@@ -33,6 +33,7 @@ _STRAIGHT = 1e-12
 _STEPS_PER_VARIABLE = 50
 _CONTINUOUS = 1e-7
 _RESUMPTIONS = 20
+_MOST_WORK = 5e11
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def trace(program: Program, c: Vector, settings: Settings) -> Corners | None:
     walk = _Walk(reduction, settings)
     for beginning in _BEGINNINGS:
         raw = walk.solve(beginning)
-        if raw.status is RawStatus.INFEASIBLE:
+        if raw.status is RawStatus.INFEASIBLE or walk.is_spent:
             return None
         line = walk.line_of(raw, beginning)
         if line is None:
@@ -94,12 +95,18 @@ class _Stretch:
     ray: tuple[Vector, Vector] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Walk:
-    """Follows the path of one reduced program."""
+    """Follows the path of one reduced program; `work` counts the operations of its factorisations."""
 
     reduction: Reduction
     settings: Settings
+    work: float = 0.0
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether points solved one by one would by now be cheaper, or time is out."""
+        return self.work > _MOST_WORK or self.settings.clock() > self.settings.deadline
 
     def solve(self, lam: float) -> RawSolution:
         """The optimum at lambda."""
@@ -132,6 +139,8 @@ class _Walk:
     def _resume(self, last: _Point, sign: float) -> tuple[Line, list[_Point]] | None:
         """A line beyond where the path was held up, and the corners between."""
         for share in _BEYOND:
+            if self.is_spent:
+                return None
             lam = last.lam * (1.0 + sign * share) + max(sign, 0.0) * share**2
             line = self.line_of(self.solve(lam), lam)
             if line is None:
@@ -157,8 +166,9 @@ class _Walk:
             _append(stretch.points, _Point(lam, *line.at(lam)))
             active = line.pivot(event, sign, lam)
             following = None if active is None else Line.of(line.problem, active, lam)
-            if active is None or following is None or (active.key() in seen and lowest):
+            if active is None or following is None or (active.key() in seen and lowest) or self.is_spent:
                 return stretch
+            self.work += float(len(following.system.factor)) ** 3
             if active.key() in seen:
                 seen, lowest = set(), True
             seen.add(active.key())

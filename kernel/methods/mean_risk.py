@@ -20,6 +20,7 @@ from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
 from kernel.diagnosis import explain, explain_unbounded, explain_unbounded_ratio
 from kernel.methods.risk_budgets import has_risk_budgets, optimize_risk_budgets
+from kernel.methods.supporting_planes import needs_planes, solve_with_planes
 from kernel.methods.value_at_risk import has_value_at_risk, optimize_value_at_risk
 from kernel.objectives import MaximizeRatio, MaximizeReturn
 from kernel.problem import Problem, Settings
@@ -57,12 +58,15 @@ def optimize(problem: Problem, settings: Settings, start: Vector | None = None) 
 
 
 def _optimize_program(problem: Problem, settings: Settings, start: Vector | None = None) -> Solution:
-    """Solve a problem that is one program."""
-    program = canonicalize(problem)
-    raw = solve(program, settings, start)
+    """Solve a problem that is one program, written at once or plane by plane."""
+    if needs_planes(problem):
+        posed, program, raw = solve_with_planes(problem, canonicalize, settings)
+    else:
+        posed, program = problem, canonicalize(problem)
+        raw = solve(program, settings, start)
     if raw.status is RawStatus.SOLVED or (raw.status is RawStatus.LIMIT and np.isfinite(raw.x).all()):
         return _certified(problem, program, raw, settings)
-    return _without_weights(problem, raw, settings)
+    return _without_weights(posed, raw, settings)
 
 
 def canonicalize(problem: Problem) -> Program:
@@ -112,7 +116,7 @@ def certify(problem: Problem, program: Program, raw: RawSolution, w: Vector) -> 
     """Objective and violation measured on w in the problem's own terms; the bound from weak duality."""
     program_bound = lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound
     objective, bound = objective_value(problem, w), problem.objective.from_program(problem, program_bound)
-    violation = max([0.0, *(-measured.slack for measured in measurements(problem, w))])
+    violation = max([0.0, *(measured.shortfall for measured in measurements(problem, w))])
     return Certificate(objective, bound, relative_gap(objective, bound), violation, raw.iterations, raw.solver)
 
 

@@ -33,8 +33,6 @@ _MOST_SCENARIOS = {"gini": 40, "evar": 150}
 _ROUNDS = 500
 # Where between the bound and the best value the level lies.
 _LEVEL = 0.3
-# Projections between two relaxations.
-_STEPS = 2
 _MOST_PLANES, _KEPT_PLANES = 300, 200
 # What is left of the tolerance when the planes are said to be enough.
 _SHARE_OF_TOLERANCE = 0.1
@@ -68,8 +66,7 @@ def solve_with_planes(
             return search.conclude()
         if settings.clock() > settings.deadline:
             break
-        for _ in range(_STEPS):
-            search.step_to_level()
+        search.step_to_level()
     posed, program, raw = search.conclude()
     return posed, program, replace(raw, status=RawStatus.LIMIT)
 

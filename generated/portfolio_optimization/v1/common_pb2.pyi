@@ -245,7 +245,9 @@ class Certificate(_message.Message):
     duality_gap: _builtins.float
     """|objective_value - best_bound| / max(1, |objective_value|), 0 or more; absent without a bound."""
     max_violation: _builtins.float
-    """Largest violation of any constraint, in the constraint's unit (weights: fraction of value), 0 or more."""
+    """Largest violation of any constraint, 0 or more: of limits on weights a fraction of value, of others relative to the
+    limit.
+    """
     dual_residual: _builtins.float
     """Largest violation of the dual conditions, relative to the size of the objective, 0 or more; absent for integer
     programs.

@@ -10,7 +10,7 @@ import pytest
 from kernel.constraints import SmallestPosition, WeightBounds, budget
 from kernel.errors import ProblemError
 from kernel.measures import Volatility
-from kernel.methods.mean_risk import canonicalize, measurements, optimize
+from kernel.methods.mean_risk import canonicalize, measurements, objective_value, optimize, recover
 from kernel.objectives import MinimizeRisk
 from kernel.problem import Moments, Problem, Settings
 from kernel.solvers import solve_convex
@@ -58,9 +58,11 @@ def best_by_enumeration(problem: Problem, threshold: float, indices=tuple(range(
             lower[i], upper[i] = (max(lower[i], threshold), upper[i]) if is_held else (lower[i], 0.0)
         if (lower > upper).any() or lower.sum() > 1 or upper.sum() < 1:
             continue
-        solution = optimize(with_bounds(problem, lower, upper), SETTINGS)
-        if solution.certificate is not None:
-            best = max(best, sign * solution.certificate.objective)
+        chosen = with_bounds(problem, lower, upper)
+        program = canonicalize(chosen)
+        raw = solve_convex(program, SETTINGS)
+        if raw.status is RawStatus.SOLVED:
+            best = max(best, sign * objective_value(chosen, recover(chosen, program, raw)))
     return sign * best
 
 
