@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kernel.canonical import Program, Vector
 from kernel.diagnosis.conflict import Oracle, smallest_conflict
 from kernel.diagnosis.limits import make_elastic, measured_anywhere
@@ -13,6 +15,9 @@ from kernel.solution import Explanation, Solution
 from kernel.status import Status
 
 __all__ = ["explain", "explain_unbounded", "explain_unbounded_ratio"]
+
+# Of each of the many integer searches behind an explanation.
+_MOST_NODES = 2_000
 
 
 def explain(problem: Problem, settings: Settings, *, proven: bool = False) -> Explanation | None:
@@ -26,6 +31,7 @@ def explain(problem: Problem, settings: Settings, *, proven: bool = False) -> Ex
     Returns:
         None when the limits hold together, or could not be shown to conflict.
     """
+    settings = replace(settings, node_limit=min(settings.node_limit, _MOST_NODES))
     oracle = Oracle(make_elastic(problem), settings)
     everything = frozenset(oracle.elastic.names)
     conflict = oracle.convex_conflict(everything)

@@ -26,7 +26,7 @@ from kernel.solvers import RawSolution, RawStatus, solve_convex
 _BEGINNINGS = (0.0831, 0.431, 0.0117, 2.37, 0.00193)
 _BEYOND = (1e-6, 1e-4, 1e-2)
 _LARGEST_LAMBDA = 1e12
-_NO_LAMBDA = 1e-14
+_NO_LAMBDA = 1e-13
 _SAME = 1e-12
 _JUMP = 1e-10
 _STRAIGHT = 1e-12
@@ -170,6 +170,7 @@ class _Walk:
                 return stretch
             self.work += float(len(following.system.factor)) ** 3
             if active.key() in seen:
+                print("LOOP")
                 seen, lowest = set(), True
             seen.add(active.key())
             line = following

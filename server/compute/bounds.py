@@ -11,7 +11,8 @@ from server.limit_specs import ConstraintSpec
 
 def weight_bounds(inputs: MarketInputs, spec: ConstraintSpec) -> WeightBounds:
     """Bounds of the n assets and of cash, last."""
-    lower = [_floor(asset, spec) for asset in inputs.assets] + [(spec.min_cash_weight, "min_cash_weight")]
+    cash_floor = "min_cash_weight" if spec.min_cash_weight else "long_only"
+    lower = [_floor(asset, spec) for asset in inputs.assets] + [(spec.min_cash_weight, cash_floor)]
     upper = [_ceiling(asset, spec) for asset in inputs.assets] + [(spec.max_cash_weight, "max_cash_weight")]
     return WeightBounds(
         lower=np.array([value for value, _ in lower]),

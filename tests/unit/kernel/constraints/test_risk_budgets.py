@@ -8,8 +8,7 @@ from kernel.constraints import LinearLimit, RiskBudgets, SmallestPosition, Turno
 from kernel.constraints.risk_budgets import TangentBudgets
 from kernel.errors import ProblemError
 from kernel.measures import Volatility
-from kernel.methods.mean_risk import measurements, optimize, relative_gap
-from kernel.methods.risk_budgets import has_risk_budgets, optimize_risk_budgets
+from kernel.methods.mean_risk import measurements, optimize
 from kernel.objectives import MaximizeRatio, MaximizeReturn, MaximizeUtility, MinimizeRisk
 from kernel.problem import Moments, Problem, Settings
 from kernel.status import Status
@@ -30,9 +29,7 @@ def posed(objective, budgets, *constraints, moments=MOMENTS, lower=0.0):
 
 
 def solved(problem):
-    """Whatever calls it, the answer is that of the method."""
-    assert has_risk_budgets(problem)
-    return optimize_risk_budgets(problem, SETTINGS, optimize, relative_gap)
+    return optimize(problem, SETTINGS)
 
 
 def shares(w, groups, moments=MOMENTS):
@@ -213,7 +210,7 @@ def test_no_portfolio_within_the_budgets():
 def test_the_deadline_ends_the_steps():
     ticks = iter(range(10_000))
     late = Settings(deadline=0.0, clock=lambda: float(next(ticks) > 0))
-    solution = optimize_risk_budgets(posed("return", singles(0.25)), late, optimize, relative_gap)
+    solution = optimize(posed("return", singles(0.25)), late)
     assert solution.status is Status.LIMIT_REACHED
 
 
