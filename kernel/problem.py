@@ -127,7 +127,7 @@ class Settings:
     Attributes:
         tolerance: Relative gap and absolute violation (in weights) up to which an answer is called optimal.
         loose_tolerance: The same for optimal_to_tolerance; beyond it an answer is a numerical failure.
-        deadline: Reading of `clock` at which integer searches stop, all of one request together.
+        deadline: Reading of `clock` at which solvers and searches stop, all of one request together.
         node_limit: Limit of nodes of integer searches.
         clock: Monotonic seconds; the default never advances, so that only `node_limit` counts.
     """
@@ -137,6 +137,11 @@ class Settings:
     deadline: float = math.inf
     node_limit: int = 100_000
     clock: Callable[[], float] = field(default=_stopped_clock)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline, never negative; infinite without one."""
+        return max(self.deadline - self.clock(), 0.0)
 
     def shares(self, solves: int) -> Iterator[Settings]:
         """Settings for each of `solves` solves in turn: of the time that is left then, an equal part."""

@@ -3,10 +3,11 @@
     minimize  1/2 x'Px + q'x - lambda c'x    s.t.  the rows and bounds of a program        for every lambda >= 0
 
 Between corners x and the multipliers are linear in lambda. The path is found from somewhere in its middle, where active
-sets are seldom in doubt, down to lambda = 0 and up to where c'x is highest. Where it is held up by an active set that
-cannot be told from others, the next one is looked for a little further on and followed back.
+sets are seldom in doubt, down to lambda = 0 and up to where c'x is highest. Where several things happen at once the
+fastest comes first; an active set that comes back without progress means a circle, which the lowest index breaks
+(Bland 1977). Where all that does not help the path begins elsewhere.
 
-References: Markowitz (1956); Best (1996); Niedermayer & Niedermayer (2010); Bailey & Lopez de Prado (2013).
+References: Markowitz (1956); Bland (1977); Best (1996); Bailey & Lopez de Prado (2013).
 """
 
 from __future__ import annotations
@@ -24,15 +25,14 @@ from kernel.solvers import RawSolution, RawStatus, solve_convex
 
 # Places to begin at, in lambdas of a program whose variances and returns are of size one.
 _BEGINNINGS = (0.0831, 0.431, 0.0117, 2.37, 0.00193)
-_BEYOND = (1e-6, 1e-4, 1e-2)
+# What happens beyond these is rounding.
 _LARGEST_LAMBDA = 1e12
 _NO_LAMBDA = 1e-13
 _SAME = 1e-12
 _JUMP = 1e-10
 _STRAIGHT = 1e-12
 _STEPS_PER_VARIABLE = 50
-_CONTINUOUS = 1e-7
-_RESUMPTIONS = 20
+# Cubed sizes of all systems together: some ten seconds.
 _MOST_WORK = 5e11
 
 
@@ -72,9 +72,8 @@ def trace(program: Program, c: Vector, settings: Settings) -> Corners | None:
         line = walk.line_of(raw, beginning)
         if line is None:
             continue
-        down = walk.follow(line, -1.0)
-        up = None if down is None else walk.follow(line, 1.0)
-        if down is not None and up is not None:
+        down, up = walk.follow(line, -1.0), walk.follow(line, 1.0)
+        if down.ended and up.ended:
             return _collect(reduction, [*down.points[::-1], *up.points], up.ray)
     return None
 
@@ -121,46 +120,14 @@ class _Walk:
         active = active_set_at(self.reduction.reduced, y, z, lam)
         return None if active is None else Line.of(self.reduction.reduced, active, lam)
 
-    def follow(self, line: Line, sign: float) -> _Stretch | None:
-        """The path from `line` to its end, by way of other beginnings where it is held up."""
-        stretch = self._walk(line, sign, np.inf if sign > 0 else 0.0)
-        for _ in range(_RESUMPTIONS):
-            if stretch.ended:
-                return stretch
-            last = stretch.points[-1] if stretch.points else _Point(line.lam, line.y, line.z)
-            beyond = self._resume(last, sign)
-            if beyond is None:
-                return None
-            further = self._walk(beyond[0], sign, np.inf if sign > 0 else 0.0)
-            points = [*stretch.points, *beyond[1], *further.points]
-            stretch = _Stretch(points, further.ended, further.ray)
-        return None
-
-    def _resume(self, last: _Point, sign: float) -> tuple[Line, list[_Point]] | None:
-        """A line beyond where the path was held up, and the corners between."""
-        for share in _BEYOND:
-            if self.is_spent:
-                return None
-            lam = last.lam * (1.0 + sign * share) + max(sign, 0.0) * share**2
-            line = self.line_of(self.solve(lam), lam)
-            if line is None:
-                continue
-            back = self._walk(line, -sign, last.lam)
-            found = back.points[-1] if back.points else None
-            if found is not None and abs(found.lam - last.lam) <= _SAME * (1.0 + last.lam):
-                near = float(np.abs(found.y - last.y).max(initial=0.0))
-                if near <= _CONTINUOUS * (1.0 + float(np.abs(last.y).max(initial=0.0))):
-                    return line, back.points[-2::-1]
-        return None
-
-    def _walk(self, line: Line, sign: float, until: float) -> _Stretch:
-        """Corners from `line` to lambda = `until`, or to where it is held up."""
+    def follow(self, line: Line, sign: float) -> _Stretch:
+        """The corners from `line` up (sign 1) or down (-1) to where the path ends, or is held up."""
         stretch, seen, lowest = _Stretch([]), {line.active.key()}, False
         for _ in range(_STEPS_PER_VARIABLE * (line.problem.size + len(line.problem.b) + 1)):
             event = line.next_event(sign, lowest=lowest)
             lam = line.lam + sign * (np.inf if event is None else event.distance)
-            if event is None or ((lam <= until + _NO_LAMBDA) if sign < 0 else (lam >= min(until, _LARGEST_LAMBDA))):
-                return self._end(stretch, line, until)
+            if event is None or not _NO_LAMBDA < lam < _LARGEST_LAMBDA:
+                return _ended(stretch, line, sign)
             if abs(lam - line.lam) > _SAME * lam:
                 seen, lowest = set(), False
             _append(stretch.points, _Point(lam, *line.at(lam)))
@@ -170,20 +137,21 @@ class _Walk:
                 return stretch
             self.work += float(len(following.system.factor)) ** 3
             if active.key() in seen:
-                print("LOOP")
                 seen, lowest = set(), True
             seen.add(active.key())
             line = following
             _append(stretch.points, _Point(lam, line.y, line.z))
         return stretch
 
-    def _end(self, stretch: _Stretch, line: Line, until: float) -> _Stretch:
-        stretch.ended = True
-        if np.isfinite(until):
-            stretch.points.append(_Point(until, *line.at(until)))
-        elif line.dy.any():
-            stretch.ray = (line.dy, line.dz)
-        return stretch
+
+def _ended(stretch: _Stretch, line: Line, sign: float) -> _Stretch:
+    """The stretch with its end: at lambda = 0, or where nothing happens any more."""
+    stretch.ended = True
+    if sign < 0.0:
+        stretch.points.append(_Point(0.0, *line.at(0.0)))
+    elif line.dy.any():
+        stretch.ray = (line.dy, line.dz)
+    return stretch
 
 
 def _append(points: list[_Point], point: _Point) -> None:

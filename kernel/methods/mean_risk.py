@@ -204,6 +204,8 @@ def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> 
         return Solution(Status.INFEASIBLE, explanation.sentence, explanation=explanation)
     if raw.status is RawStatus.UNBOUNDED:
         return explain_unbounded(problem, canonicalize(problem), settings)
+    if raw.status is RawStatus.INFEASIBLE and settings.seconds_left == 0.0:
+        return Solution(Status.INFEASIBLE, "no weights meet all limits; no time was left to find which of them conflict")
     return Solution(Status.NUMERICAL_FAILURE, f"{raw.solver} ended without an answer")
 
 

@@ -32,7 +32,7 @@ Canonicalize = Callable[[Problem], Program]
 _MOST_SCENARIOS = {"gini": 40, "evar": 150}
 _ROUNDS = 500
 # Where between the bound and the best value the level lies.
-_LEVEL = 0.3
+_LEVEL = 0.7
 _MOST_PLANES, _KEPT_PLANES = 300, 200
 # What is left of the tolerance when the planes are said to be enough.
 _SHARE_OF_TOLERANCE = 0.1
@@ -80,6 +80,7 @@ class _Search:
         value: Of the best point, in the program's terms.
         center: (N,) from where the next level is approached.
         knows_least: Whether the planes include those at the least value of a ratio's measure.
+        relaxed: The program with the planes of the last relaxation.
         tightest: The problem with the planes that gave the best bound, its program and solution.
     """
 
@@ -93,13 +94,14 @@ class _Search:
     center: Vector | None = None
     iterations: int = 0
     knows_least: bool = False
+    relaxed: Program | None = None
     tightest: tuple[Problem, Program, RawSolution] | None = None
 
     def relax(self) -> bool:
         """Solve with the planes there are; whether that settles the problem."""
         posed, program = self._pose()
         raw = solve(program, self.settings)
-        self.iterations += raw.iterations
+        self.relaxed, self.iterations = program, self.iterations + raw.iterations
         if raw.status is not RawStatus.SOLVED:
             return self._conclude_without(raw, program)
         bound = lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound
@@ -114,10 +116,13 @@ class _Search:
         return False
 
     def step_to_level(self) -> None:
-        """Project the center onto the points whose value is at most the level, by the planes there are."""
-        if self.best is None:
+        """Project the center onto the points whose value is at most the level, by the planes of the relaxation.
+
+        With planes added since then there may be no such points.
+        """
+        if self.best is None or self.relaxed is None:
             return
-        _, program = self._pose()
+        program = self.relaxed
         center = self.best if self.center is None else self.center
         level = self.bound + _LEVEL * (self.value - self.bound)
         rough = replace(self.settings, tolerance=_ROUGH)

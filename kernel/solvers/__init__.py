@@ -79,7 +79,8 @@ def _scaled_answer(program: Program, settings: Settings, *, final: bool) -> RawS
     raw = _first_answer(scaled.program, settings, final=final)
     if raw.status is RawStatus.SOLVED:
         return replace(raw, z=scaled.multipliers(raw.z))
-    if not final or (raw.status is RawStatus.INFEASIBLE and proves_infeasible(scaled.program, raw.z)):
+    proven = raw.status is RawStatus.INFEASIBLE and proves_infeasible(scaled.program, raw.z)
+    if not final or proven or raw.status is RawStatus.LIMIT:
         return raw
     # Scaling helps most programs and harms a few: that there is no answer must hold with and without it.
     return _first_answer(program, settings, final=True)
@@ -111,7 +112,8 @@ def _first_answer(program: Program, settings: Settings, *, final: bool) -> RawSo
     accepting = [solver for solver in CONVEX_SOLVERS if solver.accepts(program)]
     for solver in accepting[:-1]:
         raw = solver.solve(program, settings)
-        if raw.status is RawStatus.SOLVED or not (final or raw.status is RawStatus.FAILED):
+        settled = raw.status in (RawStatus.SOLVED, RawStatus.LIMIT)
+        if settled or not (final or raw.status is RawStatus.FAILED):
             return raw
         if raw.status is RawStatus.INFEASIBLE and proves_infeasible(program, raw.z):
             return raw

@@ -20,6 +20,7 @@ _STATUS = {
     "AlmostPrimalInfeasible": RawStatus.INFEASIBLE,
     "DualInfeasible": RawStatus.UNBOUNDED,
     "AlmostDualInfeasible": RawStatus.UNBOUNDED,
+    "MaxTime": RawStatus.LIMIT,
 }
 _CONES = {
     Cone.ZERO: clarabel.ZeroConeT,
@@ -62,7 +63,7 @@ class ClarabelSolver:
             status = _STATUS.get(str(solution.status), RawStatus.FAILED)
             if status is not RawStatus.FAILED:
                 break
-        x = np.array(solution.x)[: program.size]
+        x = np.full(program.size, np.nan) if status is RawStatus.LIMIT else np.array(solution.x)[: program.size]
         z = np.array(solution.z)[len(long) : len(long) + len(program.b)]
         return RawSolution(status, x, z, int(solution.iterations), self.name)
 
@@ -71,6 +72,7 @@ def _options(settings: Settings, caution: Mapping[str, float]) -> clarabel.Defau
     options = clarabel.DefaultSettings()
     options.verbose = False
     options.max_threads = 1
+    options.time_limit = settings.seconds_left
     accuracy = settings.tolerance * 1e-2
     options.tol_gap_abs = options.tol_gap_rel = options.tol_feas = accuracy
     for name, value in caution.items():

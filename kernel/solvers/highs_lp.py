@@ -15,6 +15,7 @@ _STATUS = {
     highspy.HighsModelStatus.kOptimal: RawStatus.SOLVED,
     highspy.HighsModelStatus.kInfeasible: RawStatus.INFEASIBLE,
     highspy.HighsModelStatus.kUnbounded: RawStatus.UNBOUNDED,
+    highspy.HighsModelStatus.kTimeLimit: RawStatus.LIMIT,
 }
 # Below this many coefficients the dual simplex method is done before the presolve would be.
 _WORTH_PRESOLVING = 300_000
@@ -32,7 +33,8 @@ class HighsSolver:
     def solve(self, program: Program, settings: Settings) -> RawSolution:
         """Solve with primal and dual tolerances at HiGHS' finest, as it is first: programs come with rows near one."""
         raw = self._run(program, settings, scaling=0)
-        return raw if raw.status is RawStatus.SOLVED else self._run(program, settings, scaling=2)
+        settled = raw.status in (RawStatus.SOLVED, RawStatus.LIMIT)
+        return raw if settled else self._run(program, settings, scaling=2)
 
     def _run(self, program: Program, settings: Settings, scaling: int) -> RawSolution:
         finest = max(1e-10, settings.tolerance * 1e-2)
@@ -42,6 +44,7 @@ class HighsSolver:
         highs.setOptionValue("primal_feasibility_tolerance", finest)
         highs.setOptionValue("dual_feasibility_tolerance", finest)
         highs.setOptionValue("simplex_scale_strategy", scaling)
+        highs.setOptionValue("time_limit", settings.seconds_left)
         highs.setOptionValue("presolve", "choose" if program.A.nnz > _WORTH_PRESOLVING else "off")
         highs.passModel(_model(program))
         highs.run()
@@ -49,7 +52,7 @@ class HighsSolver:
         status = _STATUS.get(highs.getModelStatus(), RawStatus.FAILED)
         if status is not RawStatus.SOLVED:
             ray = _dual_ray(highs, len(program.b))
-            return RawSolution(status, np.zeros(program.size), ray, iterations, self.name)
+            return RawSolution(status, np.full(program.size, np.nan), ray, iterations, self.name)
         return RawSolution(
             status, np.array(answer.col_value), -np.array(answer.row_dual, dtype=float), iterations, self.name
         )
