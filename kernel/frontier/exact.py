@@ -11,7 +11,7 @@ from kernel.frontier.points import EfficientFrontier, FrontierPoint, FrontierReq
 from kernel.problem import Settings
 from kernel.status import Status
 
-_SAME_WEIGHTS = 1e-12
+_SAME_WEIGHTS = 1e-10
 
 
 def read_off(
@@ -55,10 +55,11 @@ def read_off(
 
 
 def _distinct(path: FrontierPath) -> list[int]:
-    """The corners without those where only the multipliers change."""
-    W = path.corners.X[:, : path.problem.moments.n]
+    """The corners that are turning points, without those where only multipliers change."""
+    turns = np.flatnonzero(path.corners.turns)
+    W = path.corners.X[turns, : path.problem.moments.n]
     moved = np.abs(np.diff(W, axis=0)).max(axis=1, initial=0.0) > _SAME_WEIGHTS
-    return [0, *(np.flatnonzero(moved) + 1).tolist()]
+    return [0, *turns[1:][moved].tolist()]
 
 
 def _status(points: list[FrontierPoint], path: FrontierPath, settings: Settings) -> Status | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kernel.canonical import Matrix, Program, Vector
+from kernel.canonical import Mask, Matrix, Program, Vector
 from kernel.frontier.active_set import Line
 from kernel.frontier.reduction import Reduction
 from kernel.frontier.start import active_set_at
@@ -30,7 +30,7 @@ _LARGEST_LAMBDA = 1e12
 _NO_LAMBDA = 1e-13
 _SAME = 1e-12
 _JUMP = 1e-10
-_STRAIGHT = 1e-12
+_STRAIGHT = 1e-10
 _STEPS_PER_VARIABLE = 50
 # Cubed sizes of all systems together: some ten seconds.
 _MOST_WORK = 5e11
@@ -44,12 +44,14 @@ class Corners:
         multipliers: (k,) lambda.
         X: (k, N) variables.
         Z: (k, m) multipliers of the rows.
+        turns: (k,) False where weights and multipliers pass straight, up to rounding.
         ray: (N,) and (m,) by which X and Z change per lambda beyond the last corner; None where the path ends.
     """
 
     multipliers: Vector
     X: Matrix
     Z: Matrix
+    turns: Mask
     ray: tuple[Vector, Vector] | None = None
 
 
@@ -168,22 +170,25 @@ def _collect(reduction: Reduction, points: list[_Point], ray: tuple[Vector, Vect
         last = points[-1]
         points = [*points, _Point(last.lam + 1.0, last.y + ray[0], last.z + ray[1])]
     lam, Y, Z = (np.array([getattr(point, field) for point in points]) for field in ("lam", "y", "z"))
-    kept = _corners(lam, np.column_stack([Y, Z]))
-    multipliers, X, multiplied = reduction.expand(lam[kept], Y[kept], Z[kept])
+    multipliers, X, multiplied = reduction.expand(lam, Y, Z)
+    end = len(lam) if ray is None else len(lam) - 1
+    moving = np.unique(reduction.reduced.owner)
+    turns = _turns(lam[:end], np.column_stack([X[:end, moving], Z[:end]]))
+    corners = Corners(multipliers[:end], X[:end], multiplied[:end], turns)
     if ray is None:
-        return Corners(multipliers, X, multiplied)
+        return corners
     step = multipliers[-1] - multipliers[-2]
-    beyond = ((X[-1] - X[-2]) / step, (multiplied[-1] - multiplied[-2]) / step)
-    return Corners(multipliers[:-1], X[:-1], multiplied[:-1], beyond)
+    return replace(corners, ray=((X[-1] - X[-2]) / step, (multiplied[-1] - multiplied[-2]) / step))
 
 
-def _corners(lam: Vector, values: Matrix) -> list[int]:
-    """The ends, and the places where `values` do not lie on the line between the neighbours that stay."""
-    kept = [0]
+def _turns(lam: Vector, values: Matrix) -> Mask:
+    """(k,) True at the ends and where `values` do not lie on the line from the last turn to the next corner."""
+    turns = np.ones(len(lam), dtype=bool)
+    last = 0
     for k in range(1, len(lam) - 1):
-        width = lam[k + 1] - lam[kept[-1]]
-        share = (lam[k] - lam[kept[-1]]) / width if width > 0.0 else 0.0
-        between = (1.0 - share) * values[kept[-1]] + share * values[k + 1]
-        if np.abs(between - values[k]).max() > _STRAIGHT * max(1.0, float(np.abs(values[k]).max())):
-            kept.append(k)
-    return [*kept, len(lam) - 1] if len(lam) > 1 else kept
+        width = lam[k + 1] - lam[last]
+        share = (lam[k] - lam[last]) / width if width > 0.0 else 0.0
+        between = (1.0 - share) * values[last] + share * values[k + 1]
+        turns[k] = np.abs(between - values[k]).max() > _STRAIGHT
+        last = k if turns[k] else last
+    return turns

@@ -79,6 +79,7 @@ class FrontierPath:
             np.append(self.corners.multipliers, self.corners.multipliers[-1] + step),
             np.vstack([self.corners.X, self.corners.X[-1] + step * dx]),
             np.vstack([self.corners.Z, self.corners.Z[-1] + step * dz]),
+            np.append(self.corners.turns, False),
         )
         return _measured(self.problem, self.program, last)
 

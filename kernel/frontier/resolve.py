@@ -192,21 +192,20 @@ def _best_of_least(problem: Problem, least: Solution, highest: Solution, setting
     """Of several portfolios of least risk the one that earns most."""
     if least.weights is None or least.certificate is None or highest.weights is None:
         return least
-    measure, low = problem.measure, problem.net_return(least.weights)
+    measure, bound = problem.measure, least.certificate.bound
+    low = problem.net_return(least.weights)
     spread = problem.net_return(highest.weights) - low
-    rise = measure.penalty(measure.of(highest.weights)) - measure.penalty(measure.of(least.weights))
-    if spread <= 0.0 or rise <= 0.0:
-        return least
-    objective = MaximizeUtility(spread / (_DECIDING * rise))
-    better = optimize(replace(problem, objective=objective), settings, least.x)
+    allowed = max(settings.tolerance, least.certificate.gap)
+    better = highest
+    if spread > 0.0 and relative_gap(measure.of(highest.weights), bound) > allowed:
+        rise = measure.penalty(measure.of(highest.weights)) - measure.penalty(bound)
+        objective = MaximizeUtility(spread / (_DECIDING * rise))
+        better = optimize(replace(problem, objective=objective), settings, least.x)
     if better.weights is None or better.certificate is None:
         return least
     risk = measure.of(better.weights)
-    gap = relative_gap(risk, least.certificate.bound)
-    if (
-        gap > max(settings.tolerance, least.certificate.gap)
-        or problem.net_return(better.weights) < low + _WORTH * spread
-    ):
+    gap = relative_gap(risk, bound)
+    if gap > allowed or problem.net_return(better.weights) <= low + _WORTH * spread:
         return least
     certificate = replace(least.certificate, objective=risk, gap=gap, violation=better.certificate.violation)
     return replace(better, certificate=certificate)

@@ -199,13 +199,19 @@ def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> 
             return _ill_posed(problem, problem.objective, best.certificate, settings)
     if raw.status is RawStatus.LIMIT:
         return Solution(Status.LIMIT_REACHED, "a limit was reached before any portfolio was found")
+    return _explained(problem, raw, settings)
+
+
+def _explained(problem: Problem, raw: RawSolution, settings: Settings) -> Solution:
+    """Why there are no weights: limits that conflict, a direction without end, or a solver's failure."""
     explanation = explain(problem, settings, proven=raw.status is RawStatus.INFEASIBLE)
     if explanation is not None:
         return Solution(Status.INFEASIBLE, explanation.sentence, explanation=explanation)
     if raw.status is RawStatus.UNBOUNDED:
         return explain_unbounded(problem, canonicalize(problem), settings)
     if raw.status is RawStatus.INFEASIBLE and settings.seconds_left == 0.0:
-        return Solution(Status.INFEASIBLE, "no weights meet all limits; no time was left to find which of them conflict")
+        message = "no weights meet all limits; no time was left to find which of them conflict"
+        return Solution(Status.INFEASIBLE, message)
     return Solution(Status.NUMERICAL_FAILURE, f"{raw.solver} ended without an answer")
 
 

@@ -29,7 +29,7 @@ from kernel.solvers import RawSolution, RawStatus, solve
 Canonicalize = Callable[[Problem], Program]
 
 # Of more scenarios than this, measures with a row for every pair or an exponential cone for each are not written out.
-_MOST_SCENARIOS = {"gini": 40, "evar": 150}
+_MOST_SCENARIOS = {"gini": 40, "evar": 40}
 _ROUNDS = 500
 # Where between the bound and the best value the level lies.
 _LEVEL = 0.7
@@ -64,7 +64,7 @@ def solve_with_planes(
     for _ in range(_ROUNDS):
         if search.relax():
             return search.conclude()
-        if settings.clock() > settings.deadline:
+        if search.interrupted or settings.clock() > settings.deadline:
             break
         search.step_to_level()
     posed, program, raw = search.conclude()
@@ -80,7 +80,8 @@ class _Search:
         value: Of the best point, in the program's terms.
         center: (N,) from where the next level is approached.
         knows_least: Whether the planes include those at the least value of a ratio's measure.
-        relaxed: The program with the planes of the last relaxation.
+        interrupted: Whether a relaxation ended without an answer after others had one.
+        relaxed: The program of the last relaxation, and its solution.
         tightest: The problem with the planes that gave the best bound, its program and solution.
     """
 
@@ -94,14 +95,18 @@ class _Search:
     center: Vector | None = None
     iterations: int = 0
     knows_least: bool = False
-    relaxed: Program | None = None
+    interrupted: bool = False
+    relaxed: tuple[Program, Vector] | None = None
     tightest: tuple[Problem, Program, RawSolution] | None = None
 
     def relax(self) -> bool:
         """Solve with the planes there are; whether that settles the problem."""
         posed, program = self._pose()
         raw = solve(program, self.settings)
-        self.relaxed, self.iterations = program, self.iterations + raw.iterations
+        self.relaxed, self.iterations = (program, raw.x), self.iterations + raw.iterations
+        self.interrupted = raw.status in (RawStatus.LIMIT, RawStatus.FAILED) and self.tightest is not None
+        if self.interrupted:
+            return False
         if raw.status is not RawStatus.SOLVED:
             return self._conclude_without(raw, program)
         bound = lower_bound(program, raw.x, raw.z) if raw.bound is None else raw.bound
@@ -122,11 +127,11 @@ class _Search:
         """
         if self.best is None or self.relaxed is None:
             return
-        program = self.relaxed
+        program, within = self.relaxed  # the relaxation's own solution is below the level
         center = self.best if self.center is None else self.center
         level = self.bound + _LEVEL * (self.value - self.bound)
         rough = replace(self.settings, tolerance=_ROUGH)
-        raw = solve(_projection(program, center, level, self.problem.moments.n), rough)
+        raw = solve(_projection(program, center, level, self.problem.moments.n), rough, within)
         self.iterations += raw.iterations
         if raw.status is RawStatus.SOLVED:
             self.center = raw.x

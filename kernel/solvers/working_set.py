@@ -23,6 +23,7 @@ from kernel.solvers.base import RawSolution, RawStatus
 from kernel.solvers.hinge_sets import GroupedHinges, HingeSet, ReplacedHinges, WholeHinges
 from kernel.solvers.partition import Partition, common_weights
 from kernel.solvers.restriction import Hinges
+from kernel.solvers.short_rows import charged, entangled
 
 SolveWhole = Callable[[Program, Settings], RawSolution]
 
@@ -53,12 +54,14 @@ class _Search:
         hinges: How its hinges are looked at.
         ranked: The variables that may be excluded, most promising first.
         excluded: (N,) those that are.
+        tangled: Whether weights come with rows of their own.
     """
 
     program: Program
     hinges: HingeSet
     ranked: Indices
     excluded: Mask
+    tangled: bool
 
     def admit(self, chosen: Indices) -> None:
         """Let `chosen`, the best first, into the part; not all at once."""
@@ -97,6 +100,8 @@ def _look(search: _Search, settings: Settings, solve: SolveWhole) -> tuple[RawSo
     if raw.status is not RawStatus.SOLVED:
         return raw, False
     x, z = part.expand(raw.x, raw.z)
+    if search.tangled:
+        z = charged(search.program, x, z, search.excluded)
     right = search.hinges.refine(x, settings)
     least = max(abs(part.program.objective(raw.x)), _SMALLEST_SIZE) * _SHARE_OF_TOLERANCE * settings.tolerance
     paying = _price(search, x, z, least)
@@ -131,14 +136,17 @@ def _begin(program: Program, settings: Settings, start: Vector | None, solve: So
     if start is None and weights is not None and hinges.count >= _MANY_HINGES:
         start = _coarse(program, settings, x, hinges, solve)
         x = x if start is None else start
-    ranked, first = _rank(program, hinges, eligible, x, given=start is not None)
+    wanted, tangled = entangled(program, eligible)
+    ranked, first = _rank(program, hinges, eligible, x, wanted, given=start is not None)
     excluded = np.zeros(program.size, dtype=bool)
     excluded[ranked[first:]] = True
+    return _Search(program, _hinge_set(program, hinges, weights, x, many=many), ranked, excluded, tangled)
+
+
+def _hinge_set(program: Program, hinges: Hinges, weights: Vector | None, x: Vector, *, many: bool) -> HingeSet:
     if weights is not None:
-        return _Search(program, GroupedHinges.around(program, hinges, weights, x), ranked, excluded)
-    if many:
-        return _Search(program, ReplacedHinges.around(program, hinges, x), ranked, excluded)
-    return _Search(program, WholeHinges(program, hinges), ranked, excluded)
+        return GroupedHinges.around(program, hinges, weights, x)
+    return ReplacedHinges.around(program, hinges, x) if many else WholeHinges(program, hinges)
 
 
 def _many(program: Program, hinges: Hinges) -> bool:
@@ -159,15 +167,16 @@ def _coarse(program: Program, settings: Settings, x: Vector, hinges: Hinges, sol
     return sample.expand(raw.x, raw.z)[0] if raw.status is RawStatus.SOLVED else None
 
 
-def _rank(program: Program, hinges: Hinges, eligible: Indices, x: Vector, *, given: bool) -> tuple[Indices, int]:
-    """The eligible variables, most promising first, and how many to begin with."""
+def _rank(
+    program: Program, hinges: Hinges, eligible: Indices, x: Vector, wanted: Mask, *, given: bool
+) -> tuple[Indices, int]:
+    """The eligible variables, most promising first and `wanted` ones before them, and how many to begin with."""
     gradient = _gradient(program, hinges, x, given=given)
-    held = x[eligible] > program.lower[eligible] + _HELD
-    price = _priced(program, gradient, eligible[held] if given and held.any() else eligible)
+    held = given & (x[eligible] > program.lower[eligible] + _HELD)
+    price = _priced(program, gradient, eligible[held] if held.any() else eligible)
+    held |= wanted[eligible]
     first = int(_FIRST * np.sqrt(len(eligible)))
-    if not given:
-        return eligible[np.argsort(price[eligible], kind="stable")], first
-    return eligible[np.lexsort((price[eligible], ~held))], max(first, int(held.sum()) + first // 4)
+    return eligible[np.lexsort((price[eligible], ~held))], max(first, int(held.sum()) + first // 2)
 
 
 def _equations(program: Program) -> Indices:
