@@ -22,7 +22,7 @@ from kernel.diagnosis import explain, explain_unbounded, explain_unbounded_ratio
 from kernel.methods.risk_budgets import has_risk_budgets, optimize_risk_budgets
 from kernel.methods.supporting_planes import needs_planes, solve_with_planes
 from kernel.methods.value_at_risk import has_value_at_risk, optimize_value_at_risk
-from kernel.objectives import MaximizeRatio, MaximizeReturn
+from kernel.objectives import MaximizeRatio, MaximizeReturn, Objective
 from kernel.problem import Problem, Settings
 from kernel.solution import Certificate, ConstraintReport, Solution
 from kernel.solvers import RawSolution, RawStatus, solve
@@ -50,11 +50,24 @@ def optimize(problem: Problem, settings: Settings, start: Vector | None = None) 
     Raises:
         ProblemError: The problem cannot be posed.
     """
+    objective = problem.objective
+    if isinstance(objective, MaximizeRatio) and objective.fallback is not None:
+        return _with_fallback(problem, objective, objective.fallback, settings)
     if has_risk_budgets(problem):
         return optimize_risk_budgets(problem, settings, optimize, relative_gap)
     if has_value_at_risk(problem):
         return optimize_value_at_risk(problem, settings, _optimize_program, relative_gap)
     return _optimize_program(problem, settings, start)
+
+
+def _with_fallback(problem: Problem, ratio: MaximizeRatio, fallback: Objective, settings: Settings) -> Solution:
+    """The highest ratio, or where it has no meaning the optimum of the fallback with the ratio's numbers beside it."""
+    best = optimize(replace(problem, objective=replace(ratio, fallback=None)), settings)
+    if best.status is not Status.ILL_POSED:
+        return best
+    found = optimize(replace(problem, objective=fallback), settings)
+    message = f"{best.message}; the fallback instead: {found.message}"
+    return replace(found, message=message, numbers={**found.numbers, **best.numbers})
 
 
 def _optimize_program(problem: Problem, settings: Settings, start: Vector | None = None) -> Solution:
@@ -196,7 +209,7 @@ def _without_weights(problem: Problem, raw: RawSolution, settings: Settings) -> 
             return best
         excess = best.certificate.bound - problem.objective.reference
         if excess <= settings.tolerance:
-            return _ill_posed(problem, problem.objective, best.certificate, settings)
+            return _ill_posed(problem.objective, best.certificate)
     if raw.status is RawStatus.LIMIT:
         return Solution(Status.LIMIT_REACHED, "a limit was reached before any portfolio was found")
     return _explained(problem, raw, settings)
@@ -215,8 +228,7 @@ def _explained(problem: Problem, raw: RawSolution, settings: Settings) -> Soluti
     return Solution(Status.NUMERICAL_FAILURE, f"{raw.solver} ended without an answer")
 
 
-def _ill_posed(problem: Problem, objective: MaximizeRatio, best: Certificate, settings: Settings) -> Solution:
-    """The numbers, or the optimum of the fallback that the caller named, with the numbers beside it."""
+def _ill_posed(objective: MaximizeRatio, best: Certificate) -> Solution:
     message = (
         f"no feasible portfolio has a positive excess return: the highest expected return is {best.bound:.4%}, "
         f"the reference {objective.reference:.4%}, so a ratio has no meaning"
@@ -226,9 +238,4 @@ def _ill_posed(problem: Problem, objective: MaximizeRatio, best: Certificate, se
         "reference_return": objective.reference,
         "best_excess_return": best.bound - objective.reference,
     }
-    if objective.fallback is None:
-        return Solution(Status.ILL_POSED, message, numbers=numbers)
-    found = optimize(replace(problem, objective=objective.fallback), settings)
-    return replace(
-        found, message=f"{message}; the fallback instead: {found.message}", numbers={**found.numbers, **numbers}
-    )
+    return Solution(Status.ILL_POSED, message, numbers=numbers)

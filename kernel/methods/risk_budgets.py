@@ -19,7 +19,6 @@ from kernel.builder import ProgramBuilder
 from kernel.canonical import Program, Vector
 from kernel.constraints.risk_budgets import RiskBudgets, TangentBudgets
 from kernel.errors import ProblemError
-from kernel.objectives import MaximizeRatio
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
 from kernel.solvers import RawStatus, solve_convex
@@ -61,15 +60,7 @@ def optimize_risk_budgets(
     budgets = _only(problem)
     free = replace(problem, constraints=tuple(c for c in problem.constraints if not isinstance(c, RiskBudgets)))
     _require_convex(free, budgets)
-    objective = problem.objective
-    if isinstance(objective, MaximizeRatio):
-        free = replace(free, objective=replace(objective, fallback=None))
     relaxed = optimize(free, settings)
-    if relaxed.status is Status.ILL_POSED and isinstance(objective, MaximizeRatio) and objective.fallback is not None:
-        instead = replace(problem, objective=objective.fallback)
-        found = optimize_risk_budgets(instead, settings, optimize, relative_gap)
-        message = f"{relaxed.message}; the fallback instead: {found.message}"
-        return replace(found, message=message, numbers={**found.numbers, **relaxed.numbers})
     if relaxed.weights is None or budgets.excess(relaxed.weights) <= _KEPT:
         return _with_reports(relaxed, free, budgets, settings, optimize)
     start = _within(free, budgets, relaxed.weights, settings)

@@ -68,14 +68,10 @@ def optimize_value_at_risk(
         problem, lambda m: replace(m, reach=reach_of_losses(m.scenarios, m.confidence_level, lower, upper))
     )
     shares = settings.shares(3)
-    relaxed = optimize(_swapped(_without_fallback(posed), _convex_bound), next(shares))
-    if relaxed.status is Status.ILL_POSED:
-        return _fallen_back(problem, relaxed, lambda p: optimize_value_at_risk(p, settings, optimize, relative_gap))
-    if relaxed.status is Status.INFEASIBLE:
+    relaxed = optimize(_swapped(posed, _convex_bound), next(shares))
+    if relaxed.status in (Status.ILL_POSED, Status.INFEASIBLE):
         return relaxed
-    search = _Search(
-        _without_fallback(posed), optimize, relative_gap, _bound_of(problem, relaxed), _iterations(relaxed)
-    )
+    search = _Search(posed, optimize, relative_gap, _bound_of(problem, relaxed), _iterations(relaxed))
     search.walk(relaxed.weights, next(shares))
     if search.unbounded is not None:
         return search.unbounded
@@ -241,22 +237,6 @@ def _is_budget(constraint: Constraint) -> bool:
         and constraint.lower == constraint.upper == 1.0
         and bool((constraint.coefficients == 1.0).all())
     )
-
-
-def _without_fallback(problem: Problem) -> Problem:
-    objective = problem.objective
-    if not isinstance(objective, MaximizeRatio) or objective.fallback is None:
-        return problem
-    return replace(problem, objective=replace(objective, fallback=None))
-
-
-def _fallen_back(problem: Problem, ill_posed: Solution, optimize: Callable[[Problem], Solution]) -> Solution:
-    """The optimum of the fallback that the caller named, if any."""
-    if not isinstance(problem.objective, MaximizeRatio) or problem.objective.fallback is None:
-        return ill_posed
-    found = optimize(replace(problem, objective=problem.objective.fallback))
-    message = f"{ill_posed.message}; the fallback instead: {found.message}"
-    return replace(found, message=message, numbers={**found.numbers, **ill_posed.numbers})
 
 
 def _bound_of(problem: Problem, relaxed: Solution) -> float:

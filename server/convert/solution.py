@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from portfolio_optimization.v1 import common_pb2 as pb
@@ -48,12 +49,15 @@ def write_outcome(
 
 
 def write_certificate(certificate: Certificate, solve_seconds: float) -> pb.Certificate:
-    """How good the answer is."""
+    """How good the answer is; a bound that says nothing is left out."""
     solver, _, version = certificate.solver.rpartition(" ")
+    if not version[:1].isdigit():
+        solver, version = certificate.solver, ""
+    bounded = math.isfinite(certificate.bound)
     return pb.Certificate(
         objective_value=certificate.objective,
-        best_bound=certificate.bound,
-        duality_gap=certificate.gap,
+        best_bound=certificate.bound if bounded else None,
+        duality_gap=certificate.gap if bounded else None,
         max_violation=certificate.violation,
         iterations=certificate.iterations,
         solve_seconds=solve_seconds,
