@@ -32,11 +32,12 @@ class HighsSolver:
 
     def solve(self, program: Program, settings: Settings) -> RawSolution:
         """Solve with primal and dual tolerances at HiGHS' finest, as it is first: programs come with rows near one."""
-        raw = self._run(program, settings, scaling=0)
+        raw = self._run(program, settings, scaling=0, presolved=program.A.nnz > _WORTH_PRESOLVING)
         settled = raw.status in (RawStatus.SOLVED, RawStatus.LIMIT)
-        return raw if settled else self._run(program, settings, scaling=2)
+        # A presolve may leave open whether a program is infeasible or unbounded.
+        return raw if settled else self._run(program, settings, scaling=2, presolved=False)
 
-    def _run(self, program: Program, settings: Settings, scaling: int) -> RawSolution:
+    def _run(self, program: Program, settings: Settings, *, scaling: int, presolved: bool) -> RawSolution:
         finest = max(1e-10, settings.tolerance * 1e-2)
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
         highs.setOptionValue("output_flag", False)  # noqa: FBT003  # an option's value, not a switch of ours
@@ -45,7 +46,7 @@ class HighsSolver:
         highs.setOptionValue("dual_feasibility_tolerance", finest)
         highs.setOptionValue("simplex_scale_strategy", scaling)
         highs.setOptionValue("time_limit", settings.seconds_left)
-        highs.setOptionValue("presolve", "choose" if program.A.nnz > _WORTH_PRESOLVING else "off")
+        highs.setOptionValue("presolve", "choose" if presolved else "off")
         highs.passModel(_model(program))
         highs.run()
         answer, iterations = highs.getSolution(), int(highs.getInfo().simplex_iteration_count)
