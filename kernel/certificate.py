@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from kernel.canonical import Cone, Program, Vector
+from kernel.canonical import Cone, Matrix, Program, Vector
 from kernel.problem import Settings
 from kernel.status import Status
 
@@ -75,6 +75,33 @@ def _bound(program: Program, x: Vector, Px: Vector, z: Vector) -> float:
     upper = np.where(np.isfinite(program.upper), program.upper, reach)
     tangent = np.minimum(r * lower, r * upper).sum()
     return float(-0.5 * x @ Px - program.b @ z + tangent) + program.offset
+
+
+def assess_along(program: Program, X: Matrix, PX: Matrix, Z: Matrix, right: Matrix) -> tuple[Vector, Vector]:
+    """Bounds and violations of many points at once.
+
+    Args:
+        program: With linear rows only, none of its variables discrete or homogenising.
+        X: (k, N) points.
+        PX: (k, N) their gradients Px.
+        Z: (k, m) their row multipliers.
+        right: (k, m) what stands in place of b for each.
+
+    Returns:
+        (k,) lower bounds as of `lower_bound`, and (k,) violations as of `violation`.
+    """
+    equal = program.mask(Cone.ZERO)
+    Z = np.where(equal, Z, np.maximum(Z, 0.0))
+    R = PX + program.q + (program.A.T @ Z.T).T
+    reach = 10.0 * np.maximum(1.0, np.abs(X))
+    lower = np.where(np.isfinite(program.lower), program.lower, -reach)
+    upper = np.where(np.isfinite(program.upper), program.upper, reach)
+    tangents = np.minimum(R * lower, R * upper).sum(axis=1)
+    bounds = -0.5 * (X * PX).sum(axis=1) - (right * Z).sum(axis=1) + tangents + program.offset
+    S = right - (program.A @ X.T).T
+    missed = np.where(equal, np.abs(S), -S).max(axis=1, initial=0.0)
+    outside = np.maximum(program.lower - X, X - program.upper).max(axis=1, initial=0.0)
+    return bounds, np.maximum(missed, outside)
 
 
 def proves_infeasible(program: Program, z: Vector) -> bool:

@@ -31,11 +31,12 @@ def read_off(
         return outside(request, float(path.risks[0]), None if endless else float(path.returns[-1]))
     judge = Judge(path.problem, path.program, request.risk_free)
 
-    def point(place: float) -> FrontierPoint:
-        return judge.point(*path.at(place))
+    def points_at(places: list[float]) -> list[FrontierPoint]:
+        X, Z = zip(*(path.at(place) for place in places), strict=True)
+        return judge.points(np.array(X), np.array(Z))
 
-    points = [point(path.place_of_return(r)) for r in np.linspace(min(low, high), high, request.points)]
-    corners = [point(float(k)) for k in turns]
+    points = points_at([path.place_of_return(r) for r in np.linspace(min(low, high), high, request.points).tolist()])
+    corners = points_at([float(k) for k in turns])
     status = _status([*points, *corners], path, settings)
     if status is None:
         return None
@@ -49,7 +50,7 @@ def read_off(
         turning_points=tuple(corners),
         minimum_risk=corners[0],
         maximum_return=None if endless else corners[-1],
-        optimal=None if best is None else point(best),
+        optimal=None if best is None else points_at([best])[0],
         resolution=0.0,
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from kernel.canonical import Program, Vector
-from kernel.certificate import lower_bound, violation
+import numpy as np
+
+from kernel.canonical import Matrix, Program, Vector
+from kernel.certificate import assess_along
 from kernel.errors import ProblemError
+from kernel.frontier.reduction import products
 from kernel.methods.mean_risk import relative_gap
 from kernel.problem import Problem
 from kernel.solution import Solution
@@ -88,16 +91,26 @@ class Judge:
         self._problem, self._program, self._risk_free = problem, program, risk_free
         self._offset = 0.0 if problem.cost is None else problem.cost.offset
 
-    def point(self, x: Vector, z: Vector) -> FrontierPoint:
-        """The portfolio of x; z are the multipliers of all rows, the last of them that of the return."""
-        w = x[: self._problem.moments.n].copy()
-        value, risk = self._problem.net_return(w), self._problem.measure.of(w)
-        b = self._program.b.copy()
-        b[-1] = -value - self._offset
-        program = replace(self._program, b=b)
-        bound = self._problem.measure.from_program(lower_bound(program, x, z))
-        missed, ratio = violation(program, x), sharpe(value, risk, self._risk_free)
-        return FrontierPoint(w, value, risk, ratio, float(z[-1]), relative_gap(risk, bound), missed)
+    def points(self, X: Matrix, Z: Matrix) -> list[FrontierPoint]:
+        """The portfolios of X (k, N), with the multipliers Z (k, m) of all rows, the last of them those of the return."""
+        problem, program, n = self._problem, self._program, self._problem.moments.n
+        weights = [x[:n].copy() for x in X]
+        values = [problem.net_return(w) for w in weights]
+        right = np.tile(program.b, (len(X), 1))
+        right[:, -1] = -np.array(values) - self._offset
+        PX = np.zeros_like(X)
+        PX[:, : program.P.size] = products(program.P, X[:, : program.P.size])
+        bounds, missed = assess_along(program, X, PX, Z, right)
+        return [
+            self._point(w, value, (float(z[-1]), bound, miss))
+            for w, value, z, bound, miss in zip(weights, values, Z, bounds.tolist(), missed.tolist(), strict=True)
+        ]
+
+    def _point(self, w: Vector, value: float, judged: tuple[float, float, float]) -> FrontierPoint:
+        multiplier, bound, missed = judged
+        risk = self._problem.measure.of(w)
+        gap = relative_gap(risk, self._problem.measure.from_program(bound))
+        return FrontierPoint(w, value, risk, sharpe(value, risk, self._risk_free), multiplier, gap, missed)
 
 
 def sharpe(value: float, risk: float, risk_free: float) -> float | None:
