@@ -92,7 +92,7 @@ class Judge:
         self._offset = 0.0 if problem.cost is None else problem.cost.offset
 
     def points(self, X: Matrix, Z: Matrix) -> list[FrontierPoint]:
-        """The portfolios of X (k, N), with the multipliers Z (k, m) of all rows, the last of them those of the return."""
+        """The portfolios of X (k, N), with the multipliers Z (k, m) of all rows, the last those of the return."""
         problem, program, n = self._problem, self._program, self._problem.moments.n
         weights = [x[:n].copy() for x in X]
         values = [problem.net_return(w) for w in weights]
