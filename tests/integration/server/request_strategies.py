@@ -70,8 +70,6 @@ def constrained(draw: Draw) -> pb.CreateOptimizationRequest:
         objective=draw(st.sampled_from(_OF_ONE_RISK)),
         constraints=draw(limits()),
     )
-    if message.objective == "maximize_sortino":
-        message.lookback_days = 250  # thousands of shortfalls in every node of an integer search take their time
     message.preferences.risk_aversion = draw(st.sampled_from((0.0, 0.5, 3.0, 50.0)))
     message.preferences.include_transaction_costs = _sometimes(draw)
     message.preferences.consider_tax_implications = _sometimes(draw)
