@@ -52,8 +52,8 @@ class EfficientFrontierRequest(_message.Message):
     portfolio_id: _builtins.str
     """Portfolio; required."""
     points: _builtins.int
-    """Number of points, 2 to 1000; 0 = 20. For volatility and variance they are at equal steps of return, for others where
-    the frontier bends.
+    """Number of points, 2 to 1000; 0 = 20. For volatility and variance they are at equal steps of return, for other
+    measures where the frontier bends.
     """
     min_return: _builtins.float
     """Only points with at least this expected return, annual, fraction, -1 to 99; 0 = not set."""
