@@ -28,7 +28,7 @@ from kernel.canonical import Matrix, Vector
 from kernel.constraints.term_limit import TermLimit
 from kernel.errors import ProblemError
 from kernel.methods.custom import MaximizeTerms, WeightedTerm
-from kernel.methods.mean_risk import optimize
+from kernel.methods.mean_risk import optimize, relative_gap
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
 from kernel.status import Status
@@ -74,6 +74,7 @@ class ParetoPoint:
         bound: No portfolio within these limits has a better value of the first goal.
         gap: Relative distance of the first goal's value from `bound`.
         violation: Largest amount by which a limit is missed.
+        status: What was proven when it was found.
     """
 
     weights: Vector
@@ -83,6 +84,7 @@ class ParetoPoint:
     bound: float
     gap: float
     violation: float
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class ParetoSurface:
         points: Efficient portfolios, by rising value of the second goal (and then of the third).
         ideal: (m,) the best value of each goal alone.
         resolution: No portfolio is better than the points' hull by more than this, in units of the first goal; None
-            where integer choices leave no such bound.
+            where integer choices leave no such bound, or points on a line no hull.
         failure: The solution that ended without weights, where one did.
     """
 
@@ -121,14 +123,14 @@ def pareto_surface(problem: Problem, goals: tuple[Goal, ...], points: int, setti
         if isinstance(found, Solution):
             return ParetoSurface(found.status, found.message, failure=found)
         # Where the first goal has no bound of its own at this end, its best value of all is one.
-        ends.append(found if np.isfinite(found.bound) else replace(found, bound=ends[0].bound))
+        ends.append(found if np.isfinite(found.bound) else _bounded(found, ends[0].bound))
     ideal = np.array([end.values[k] for k, end in enumerate(ends)])
     search = _Search(problem, goals, shares)
     found_points = search.adaptive(ends, points) if len(goals) == 2 else search.grid(ends, points)
     kept = _efficient(found_points, goals)
     resolution = _resolution(kept, goals) if _priced(kept) else None
     message = f"{len(kept)} efficient points" + (f"; {search.failed} not found" if search.failed else "")
-    return ParetoSurface(_status(search.statuses), message, kept, ideal, resolution)
+    return ParetoSurface(_weakest({point.status for point in kept}), message, kept, ideal, resolution)
 
 
 def _check(goals: tuple[Goal, ...], points: int) -> None:
@@ -196,9 +198,19 @@ def _efficient_point(
         constraints=(*problem.constraints, floor, *rows),
     )
     better = optimize(posed, settings)
-    if better.weights is None:
+    if better.weights is None or better.certificate is None:
         return point
-    return replace(point, weights=better.weights, values=_values(goals, better.weights))
+    values, missed = _values(goals, better.weights), better.certificate.violation
+    gap = relative_gap(float(values[0]), point.bound)
+    if max(gap, missed) > settings.loose_tolerance:
+        return point
+    exact = max(gap, missed) <= settings.tolerance
+    status = point.status if exact else _weakest({point.status, Status.OPTIMAL_TO_TOLERANCE})
+    return replace(point, weights=better.weights, values=values, gap=gap, violation=missed, status=status)
+
+
+def _bounded(point: ParetoPoint, bound: float) -> ParetoPoint:
+    return replace(point, bound=bound, gap=relative_gap(float(point.values[0]), bound))
 
 
 def _point(goals: tuple[Goal, ...], solution: Solution, limits: Vector) -> ParetoPoint:
@@ -215,15 +227,15 @@ def _point(goals: tuple[Goal, ...], solution: Solution, limits: Vector) -> Paret
         bound=goals[0].sign * certificate.bound,
         gap=certificate.gap,
         violation=certificate.violation,
+        status=solution.status,
     )
 
 
 class _Search:
-    """Places the limits, solves, and remembers how the solves ended."""
+    """Places the limits, solves, and counts those that found nothing."""
 
     def __init__(self, problem: Problem, goals: tuple[Goal, ...], shares: Iterator[Settings]) -> None:
         self._problem, self._goals, self._shares = problem, goals, shares
-        self.statuses: set[Status] = set()
         self.failed = 0
 
     def adaptive(self, ends: list[ParetoPoint], count: int) -> list[ParetoPoint]:
@@ -258,11 +270,10 @@ class _Search:
         if solution.weights is None:
             self.failed += solution.status is not Status.INFEASIBLE
             return None
-        self.statuses.add(solution.status)
         return _efficient_point(self._problem, self._goals, solution, limits, next(self._shares))
 
 
-def _status(statuses: set[Status]) -> Status:
+def _weakest(statuses: set[Status]) -> Status:
     weaker = (Status.LIMIT_REACHED, Status.OPTIMAL_TO_TOLERANCE)
     return next((status for status in weaker if status in statuses), Status.OPTIMAL)
 

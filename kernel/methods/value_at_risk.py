@@ -126,7 +126,8 @@ class _Search:
         if w is None:
             return Solution(Status.LIMIT_REACHED, "no portfolio was found, and none was proven impossible")
         reports = tuple(_reports(self.problem, w))
-        gap, violation = self.relative_gap(self.value, self.bound), max([0.0, *(-report.slack for report in reports)])
+        gap = self.relative_gap(self.value, self.bound)
+        violation = max([0.0, *(m.shortfall for c in self.problem.constraints for m in c.measure(w))])
         how = "exact mixed-integer search" if self.exact else "local search over the scenarios to exempt"
         certificate = Certificate(self.value, self.bound, gap, violation, self.iterations, f"value at risk by {how}")
         status = _status(gap, violation, settings)
