@@ -159,6 +159,34 @@ DATA_FINDING_SEVERITY_ERROR: DataFindingSeverity.ValueType  # 2
 """The instrument can't be used as it is."""
 Global___DataFindingSeverity: _TypeAlias = DataFindingSeverity  # noqa: Y015
 
+class _ReturnConvention:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReturnConventionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReturnConvention.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RETURN_CONVENTION_UNSPECIFIED: _ReturnConvention.ValueType  # 0
+    """Not a convention; EXCESS where it may be left out."""
+    RETURN_CONVENTION_EXCESS: _ReturnConvention.ValueType  # 1
+    """In excess of the risk-free rate."""
+    RETURN_CONVENTION_TOTAL: _ReturnConvention.ValueType  # 2
+    """Total returns: the service takes off the risk-free rate times the sum of the view's weights, so that it is taken
+    off an absolute view once and off a relative one not at all.
+    """
+
+class ReturnConvention(_ReturnConvention, metaclass=_ReturnConventionEnumTypeWrapper):
+    """What the returns of views mean."""
+
+RETURN_CONVENTION_UNSPECIFIED: ReturnConvention.ValueType  # 0
+"""Not a convention; EXCESS where it may be left out."""
+RETURN_CONVENTION_EXCESS: ReturnConvention.ValueType  # 1
+"""In excess of the risk-free rate."""
+RETURN_CONVENTION_TOTAL: ReturnConvention.ValueType  # 2
+"""Total returns: the service takes off the risk-free rate times the sum of the view's weights, so that it is taken
+off an absolute view once and off a relative one not at all.
+"""
+Global___ReturnConvention: _TypeAlias = ReturnConvention  # noqa: Y015
+
 @_typing.final
 class ExpectedReturnsModel(_message.Message):
     """The model of expected returns."""
@@ -395,7 +423,7 @@ Global___CovarianceMatrix: _TypeAlias = CovarianceMatrix  # noqa: Y015
 
 @_typing.final
 class BlackLitterman(_message.Message):
-    """The Black-Litterman model. All its returns are in excess of the risk-free rate."""
+    """The Black-Litterman model. All its returns are in excess of the risk-free rate, unless the convention says otherwise."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -423,10 +451,13 @@ class BlackLitterman(_message.Message):
     TAU_FIELD_NUMBER: _builtins.int
     RISK_AVERSION_FIELD_NUMBER: _builtins.int
     MARKET_CAPS_FIELD_NUMBER: _builtins.int
+    CONVENTION_FIELD_NUMBER: _builtins.int
     tau: _builtins.float
     """Uncertainty of the prior as a multiple of the covariance, above 0 (1e-9), at most 1000000; absent = 0.05."""
     risk_aversion: _builtins.float
     """Risk aversion of the market, above 0; absent = 2.5."""
+    convention: Global___ReturnConvention.ValueType
+    """What the expected returns of the views mean; absent = EXCESS. Results are always in excess."""
     @_builtins.property
     def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___View]:
         """The caller's views; at least one."""
@@ -442,10 +473,11 @@ class BlackLitterman(_message.Message):
         tau: _builtins.float | None = ...,
         risk_aversion: _builtins.float | None = ...,
         market_caps: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        convention: Global___ReturnConvention.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_aversion", b"_risk_aversion", "_tau", b"_tau", "risk_aversion", b"risk_aversion", "tau", b"tau"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_aversion", b"_risk_aversion", "_tau", b"_tau", "market_caps", b"market_caps", "risk_aversion", b"risk_aversion", "tau", b"tau", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_aversion", b"_risk_aversion", "_tau", b"_tau", "convention", b"convention", "market_caps", b"market_caps", "risk_aversion", b"risk_aversion", "tau", b"tau", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__risk_aversion: _TypeAlias = _typing.Literal["risk_aversion"]  # noqa: Y015
     _WhichOneofArgType__risk_aversion: _TypeAlias = _typing.Literal["_risk_aversion", b"_risk_aversion"]  # noqa: Y015
@@ -484,22 +516,76 @@ class View(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SectorsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class AssetClassesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
     EXPECTED_RETURN_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     VARIANCE_FIELD_NUMBER: _builtins.int
+    SECTORS_FIELD_NUMBER: _builtins.int
+    ASSET_CLASSES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the view in answers and errors, unique in the request."""
     expected_return: _builtins.float
-    """Expected return of the combination, annual, in excess of the risk-free rate for an absolute view, fraction."""
+    """Expected return of the combination, annual, in excess of the risk-free rate for an absolute view, fraction; with
+    the convention TOTAL not in excess.
+    """
     confidence: _builtins.float
     """Confidence by Idzorek, above 0 to 1; 1 = certain."""
     variance: _builtins.float
     """Variance of the view's error (diagonal element of Omega), annual, 0 or more."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """The combination. Absolute view: one instrument with 1. Relative view: long side adds to +1, short side to -1."""
+        """The combination. Absolute view: one instrument with 1. Relative view: long side adds to +1, short side to -1.
+        Weights, sectors and asset classes add up.
+        """
+
+    @_builtins.property
+    def sectors(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Groups in the combination: weight per sector, divided among its instruments by market capitalisation."""
+
+    @_builtins.property
+    def asset_classes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Weight per asset class, divided among its instruments by market capitalisation."""
 
     def __init__(
         self,
@@ -509,10 +595,12 @@ class View(_message.Message):
         expected_return: _builtins.float = ...,
         confidence: _builtins.float = ...,
         variance: _builtins.float = ...,
+        sectors: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        asset_classes: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "uncertainty", b"uncertainty", "variance", b"variance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "expected_return", b"expected_return", "name", b"name", "uncertainty", b"uncertainty", "variance", b"variance", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_classes", b"asset_classes", "confidence", b"confidence", "expected_return", b"expected_return", "name", b"name", "sectors", b"sectors", "uncertainty", b"uncertainty", "variance", b"variance", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_uncertainty: _TypeAlias = _typing.Literal["confidence", "variance"]  # noqa: Y015
     _WhichOneofArgType_uncertainty: _TypeAlias = _typing.Literal["uncertainty", b"uncertainty"]  # noqa: Y015
@@ -592,6 +680,7 @@ class BlackLittermanResult(_message.Message):
     RISK_AVERSION_FIELD_NUMBER: _builtins.int
     TAU_FIELD_NUMBER: _builtins.int
     VIEWS_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     risk_aversion: _builtins.float
     """Risk aversion used, above 0."""
     tau: _builtins.float
@@ -612,6 +701,10 @@ class BlackLittermanResult(_message.Message):
     def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViewReport]:
         """The views, in the order of the request."""
 
+    @_builtins.property
+    def consistency(self) -> Global___ViewConsistency:
+        """How well the views and the equilibrium agree."""
+
     def __init__(
         self,
         *,
@@ -621,14 +714,85 @@ class BlackLittermanResult(_message.Message):
         risk_aversion: _builtins.float = ...,
         tau: _builtins.float = ...,
         views: _abc.Iterable[Global___ViewReport] | None = ...,
+        consistency: Global___ViewConsistency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["market_weights", b"market_weights", "posterior_returns", b"posterior_returns", "prior_returns", b"prior_returns", "risk_aversion", b"risk_aversion", "tau", b"tau", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "market_weights", b"market_weights", "posterior_returns", b"posterior_returns", "prior_returns", b"prior_returns", "risk_aversion", b"risk_aversion", "tau", b"tau", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BlackLittermanResult: _TypeAlias = BlackLittermanResult  # noqa: Y015
+
+@_typing.final
+class ViewConsistency(_message.Message):
+    """Whether the views and the equilibrium can be true together, Theil (1971)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATISTIC_FIELD_NUMBER: _builtins.int
+    DEGREES_OF_FREEDOM_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    CONFLICTS_FIELD_NUMBER: _builtins.int
+    statistic: _builtins.float
+    """(Q - P pi)' (P tau Sigma P' + Omega)^-1 (Q - P pi): a chi-square variable, 0 or more."""
+    degrees_of_freedom: _builtins.int
+    """Its degrees of freedom: the number of independent views."""
+    probability: _builtins.float
+    """Probability of views at least as far from the equilibrium, 0 to 1; small = they contradict it."""
+    @_builtins.property
+    def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViewConflict]:
+        """Pairs of views of which one is contradicted by the other, the strongest first."""
+
+    def __init__(
+        self,
+        *,
+        statistic: _builtins.float = ...,
+        degrees_of_freedom: _builtins.int = ...,
+        probability: _builtins.float = ...,
+        conflicts: _abc.Iterable[Global___ViewConflict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicts", b"conflicts", "degrees_of_freedom", b"degrees_of_freedom", "probability", b"probability", "statistic", b"statistic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViewConsistency: _TypeAlias = ViewConsistency  # noqa: Y015
+
+@_typing.final
+class ViewConflict(_message.Message):
+    """Two views that pull against each other: given the first one, the second is farther off than without it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVEN_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    ALONE_FIELD_NUMBER: _builtins.int
+    TOGETHER_FIELD_NUMBER: _builtins.int
+    given: _builtins.str
+    """The view that is taken as given."""
+    view: _builtins.str
+    """The view that it contradicts."""
+    alone: _builtins.float
+    """Distance of that view from the equilibrium in standard deviations, with its sign."""
+    together: _builtins.float
+    """The same once the first view is taken into account; farther from 0 than alone."""
+    def __init__(
+        self,
+        *,
+        given: _builtins.str = ...,
+        view: _builtins.str = ...,
+        alone: _builtins.float = ...,
+        together: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "given", b"given", "together", b"together", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViewConflict: _TypeAlias = ViewConflict  # noqa: Y015
 
 @_typing.final
 class ViewReport(_message.Message):
@@ -636,11 +800,35 @@ class ViewReport(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ReturnChangesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     EXPECTED_RETURN_FIELD_NUMBER: _builtins.int
     PRIOR_RETURN_FIELD_NUMBER: _builtins.int
     POSTERIOR_RETURN_FIELD_NUMBER: _builtins.int
     VARIANCE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    RETURN_CHANGES_FIELD_NUMBER: _builtins.int
+    TILT_FIELD_NUMBER: _builtins.int
+    STANDARD_SCORE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the view."""
     expected_return: _builtins.float
@@ -651,6 +839,20 @@ class ViewReport(_message.Message):
     """Return of the combination in the posterior, annual excess, fraction."""
     variance: _builtins.float
     """Variance of the view's error used (diagonal element of Omega), annual, 0 or more."""
+    confidence: _builtins.float
+    """Confidence that this variance stands for, by Idzorek, 0 to 1."""
+    tilt: _builtins.float
+    """Weight of the view's combination in the unconstrained optimal portfolio: its tilt lambda / (1 + tau), He and
+    Litterman; the portfolio is the market's plus every combination times its tilt.
+    """
+    standard_score: _builtins.float
+    """Difference of the view from the equilibrium in standard deviations of both, with its sign."""
+    @_builtins.property
+    def return_changes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Change of each instrument's posterior return that this view brings, annual, fraction; over all views they add up to
+        the posterior less the prior.
+        """
+
     def __init__(
         self,
         *,
@@ -659,10 +861,14 @@ class ViewReport(_message.Message):
         prior_return: _builtins.float = ...,
         posterior_return: _builtins.float = ...,
         variance: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+        return_changes: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        tilt: _builtins.float = ...,
+        standard_score: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_return", b"expected_return", "name", b"name", "posterior_return", b"posterior_return", "prior_return", b"prior_return", "variance", b"variance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "expected_return", b"expected_return", "name", b"name", "posterior_return", b"posterior_return", "prior_return", b"prior_return", "return_changes", b"return_changes", "standard_score", b"standard_score", "tilt", b"tilt", "variance", b"variance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from portfolio_optimization.v1 import estimation_pb2 as _estimation_pb2
 from portfolio_optimization.v1 import frontier_point_pb2 as _frontier_point_pb2
 from portfolio_optimization.v1 import objectives_pb2 as _objectives_pb2
 from portfolio_optimization.v1 import optimization_pb2 as _optimization_pb2
+from portfolio_optimization.v1 import robustness_pb2 as _robustness_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -49,6 +50,7 @@ class EfficientFrontierRequest(_message.Message):
     INSTRUMENT_IDS_FIELD_NUMBER: _builtins.int
     SCENARIOS_FIELD_NUMBER: _builtins.int
     SCENARIOS_ID_FIELD_NUMBER: _builtins.int
+    RESAMPLING_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio; required."""
     points: _builtins.int
@@ -101,6 +103,12 @@ class EfficientFrontierRequest(_message.Message):
     def scenarios(self) -> _objectives_pb2.ScenarioSet:
         """Scenarios in place of history; they replace expected_returns and risk_model too."""
 
+    @_builtins.property
+    def resampling(self) -> _robustness_pb2.Resampling:
+        """Resample: points are averages over frontiers of simulated histories, by rank; absent = no resampling. Only for
+        volatility and variance under convex limits.
+        """
+
     def __init__(
         self,
         *,
@@ -123,10 +131,11 @@ class EfficientFrontierRequest(_message.Message):
         instrument_ids: _abc.Iterable[_builtins.str] | None = ...,
         scenarios: _objectives_pb2.ScenarioSet | None = ...,
         scenarios_id: _builtins.str = ...,
+        resampling: _robustness_pb2.Resampling | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "scenarios", b"scenarios"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "resampling", b"resampling", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "scenarios", b"scenarios"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "include_turning_points", b"include_turning_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "max_risk", b"max_risk", "min_return", b"min_return", "points", b"points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "include_turning_points", b"include_turning_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "max_risk", b"max_risk", "min_return", b"min_return", "points", b"points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "resampling", b"resampling", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__risk_free_rate: _TypeAlias = _typing.Literal["risk_free_rate"]  # noqa: Y015
     _WhichOneofArgType__risk_free_rate: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate"]  # noqa: Y015

@@ -10,9 +10,14 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from portfolio_optimization.v1 import common_pb2 as _common_pb2
 from portfolio_optimization.v1 import constraints_pb2 as _constraints_pb2
+from portfolio_optimization.v1 import entropy_pooling_pb2 as _entropy_pooling_pb2
 from portfolio_optimization.v1 import estimation_pb2 as _estimation_pb2
 from portfolio_optimization.v1 import frontier_point_pb2 as _frontier_point_pb2
+from portfolio_optimization.v1 import hierarchy_pb2 as _hierarchy_pb2
+from portfolio_optimization.v1 import multi_period_pb2 as _multi_period_pb2
 from portfolio_optimization.v1 import objectives_pb2 as _objectives_pb2
+from portfolio_optimization.v1 import risk_budgeting_pb2 as _risk_budgeting_pb2
+from portfolio_optimization.v1 import robustness_pb2 as _robustness_pb2
 from portfolio_optimization.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
@@ -54,16 +59,21 @@ class CreateOptimizationRequest(_message.Message):
     SCENARIOS_ID_FIELD_NUMBER: _builtins.int
     TERMS_FIELD_NUMBER: _builtins.int
     PARETO_POINTS_FIELD_NUMBER: _builtins.int
+    RISK_BUDGETING_FIELD_NUMBER: _builtins.int
+    HIERARCHY_FIELD_NUMBER: _builtins.int
+    ROBUSTNESS_FIELD_NUMBER: _builtins.int
+    MULTI_PERIOD_FIELD_NUMBER: _builtins.int
+    ENTROPY_POOLING_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio whose current weights are the start; required."""
     optimization_type: _builtins.str
-    """Kind of optimization, e.g. mean_variance, minimum_variance, black_litterman; required. An error lists what is
-    accepted.
+    """Kind of optimization, e.g. mean_variance, risk_parity, hierarchical_risk_parity, robust, multi_period; required. An
+    error lists what is accepted.
     """
     objective: _builtins.str
-    """Objective, e.g. maximize_sharpe, minimize_risk, maximize_return, maximize_utility; required, except that
-    minimum_variance implies minimize_risk. maximize_sharpe is the ratio of excess return to the risk measure,
-    whichever that is.
+    """Objective, e.g. maximize_sharpe, minimize_risk, maximize_return, maximize_utility; required for mean_variance,
+    black_litterman, scenario_based, robust and multi_period. Other types imply theirs. maximize_sharpe is the ratio of
+    excess return to the risk measure, whichever that is.
     """
     risk_measure: _builtins.str
     """Measure of risk: volatility, variance, semi_deviation, mad, var, cvar, evar, cdar, max_drawdown, average_drawdown,
@@ -130,6 +140,28 @@ class CreateOptimizationRequest(_message.Message):
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[_objectives_pb2.ObjectiveTerm]:
         """For multi_objective and custom: the terms of the objective, at least one (multi_objective: 2 or 3)."""
 
+    @_builtins.property
+    def risk_budgeting(self) -> _risk_budgeting_pb2.RiskBudgeting:
+        """For risk_parity: who carries which share of the risk; absent = equal shares."""
+
+    @_builtins.property
+    def hierarchy(self) -> _hierarchy_pb2.Hierarchy:
+        """For hierarchical_risk_parity, hierarchical_equal_risk and nested_clusters: the tree; absent = all defaults."""
+
+    @_builtins.property
+    def robustness(self) -> _robustness_pb2.Robustness:
+        """For robust: what is uncertain; required there, refused for others."""
+
+    @_builtins.property
+    def multi_period(self) -> _multi_period_pb2.MultiPeriod:
+        """For multi_period: the periods; required there, refused for others."""
+
+    @_builtins.property
+    def entropy_pooling(self) -> _entropy_pooling_pb2.EntropyPooling:
+        """Views that change the probabilities of history or scenarios, for every type but black_litterman; expected_returns
+        and risk_model must then be absent, since both follow from the probabilities. Absent = none.
+        """
+
     def __init__(
         self,
         *,
@@ -156,10 +188,15 @@ class CreateOptimizationRequest(_message.Message):
         scenarios_id: _builtins.str = ...,
         terms: _abc.Iterable[_objectives_pb2.ObjectiveTerm] | None = ...,
         pareto_points: _builtins.int = ...,
+        risk_budgeting: _risk_budgeting_pb2.RiskBudgeting | None = ...,
+        hierarchy: _hierarchy_pb2.Hierarchy | None = ...,
+        robustness: _robustness_pb2.Robustness | None = ...,
+        multi_period: _multi_period_pb2.MultiPeriod | None = ...,
+        entropy_pooling: _entropy_pooling_pb2.EntropyPooling | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "black_litterman", b"black_litterman", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "scenarios", b"scenarios"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "black_litterman", b"black_litterman", "constraints", b"constraints", "entropy_pooling", b"entropy_pooling", "expected_returns", b"expected_returns", "hierarchy", b"hierarchy", "multi_period", b"multi_period", "preferences", b"preferences", "risk_budgeting", b"risk_budgeting", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "robustness", b"robustness", "scenarios", b"scenarios"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "black_litterman", b"black_litterman", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "frontier_points", b"frontier_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "objective", b"objective", "optimization_type", b"optimization_type", "pareto_points", b"pareto_points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "request_id", b"request_id", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "terms", b"terms", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "black_litterman", b"black_litterman", "confidence_level", b"confidence_level", "constraints", b"constraints", "entropy_pooling", b"entropy_pooling", "expected_returns", b"expected_returns", "frontier_points", b"frontier_points", "hierarchy", b"hierarchy", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "multi_period", b"multi_period", "objective", b"objective", "optimization_type", b"optimization_type", "pareto_points", b"pareto_points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "request_id", b"request_id", "risk_budgeting", b"risk_budgeting", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "robustness", b"robustness", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "terms", b"terms", "time_limit_seconds", b"time_limit_seconds", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__risk_free_rate: _TypeAlias = _typing.Literal["risk_free_rate"]  # noqa: Y015
     _WhichOneofArgType__risk_free_rate: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate"]  # noqa: Y015
@@ -813,6 +850,12 @@ class GetOptimizationResponse(_message.Message):
     PARETO_POINTS_FIELD_NUMBER: _builtins.int
     PARETO_RESOLUTION_FIELD_NUMBER: _builtins.int
     UNBOUNDED_DIRECTION_FIELD_NUMBER: _builtins.int
+    RISK_BUDGETING_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    ROBUST_FIELD_NUMBER: _builtins.int
+    MULTI_PERIOD_FIELD_NUMBER: _builtins.int
+    ENTROPY_POOLING_FIELD_NUMBER: _builtins.int
+    DIVERSIFICATION_RATIO_FIELD_NUMBER: _builtins.int
     optimization_id: _builtins.str
     """Id of the optimization."""
     portfolio_id: _builtins.str
@@ -830,6 +873,10 @@ class GetOptimizationResponse(_message.Message):
     pareto_resolution: _builtins.float
     """Between the points no portfolio has a better value of the first term by more than this, in the unit of its kind, 0
     or more; absent without points, or where integer choices leave no such bound.
+    """
+    diversification_ratio: _builtins.float
+    """For maximum_diversification and most_decorrelated: weighted mean of the instruments' risks over the portfolio's
+    risk, 1 or more.
     """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -913,6 +960,28 @@ class GetOptimizationResponse(_message.Message):
         fraction of portfolio value, the largest of size 1.
         """
 
+    @_builtins.property
+    def risk_budgeting(self) -> _risk_budgeting_pb2.RiskBudgetingResult:
+        """For risk_parity: budgets and shares."""
+
+    @_builtins.property
+    def reference(self) -> _hierarchy_pb2.ReferencePortfolio:
+        """For weights by a rule (hierarchical_risk_parity, hierarchical_equal_risk, nested_clusters, equal_weight,
+        inverse_volatility): the rule's weights, the distance to them, and the tree.
+        """
+
+    @_builtins.property
+    def robust(self) -> _robustness_pb2.RobustResult:
+        """For robust: the worst case."""
+
+    @_builtins.property
+    def multi_period(self) -> _multi_period_pb2.MultiPeriodResult:
+        """For multi_period: the plan."""
+
+    @_builtins.property
+    def entropy_pooling(self) -> _entropy_pooling_pb2.EntropyPoolingResult:
+        """With entropy_pooling: what the views made of the probabilities."""
+
     def __init__(
         self,
         *,
@@ -942,13 +1011,24 @@ class GetOptimizationResponse(_message.Message):
         pareto_points: _abc.Iterable[_objectives_pb2.ParetoPoint] | None = ...,
         pareto_resolution: _builtins.float | None = ...,
         unbounded_direction: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        risk_budgeting: _risk_budgeting_pb2.RiskBudgetingResult | None = ...,
+        reference: _hierarchy_pb2.ReferencePortfolio | None = ...,
+        robust: _robustness_pb2.RobustResult | None = ...,
+        multi_period: _multi_period_pb2.MultiPeriodResult | None = ...,
+        entropy_pooling: _entropy_pooling_pb2.EntropyPoolingResult | None = ...,
+        diversification_ratio: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "created_at", b"created_at", "infeasibility", b"infeasibility", "metrics", b"metrics", "outcome", b"outcome", "pareto_resolution", b"pareto_resolution", "provenance", b"provenance", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio", "_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "created_at", b"created_at", "diversification_ratio", b"diversification_ratio", "entropy_pooling", b"entropy_pooling", "infeasibility", b"infeasibility", "metrics", b"metrics", "multi_period", b"multi_period", "outcome", b"outcome", "pareto_resolution", b"pareto_resolution", "provenance", b"provenance", "reference", b"reference", "request", b"request", "risk_budgeting", b"risk_budgeting", "robust", b"robust"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "efficient_frontier", b"efficient_frontier", "infeasibility", b"infeasibility", "metrics", b"metrics", "objective", b"objective", "optimization_id", b"optimization_id", "optimization_type", b"optimization_type", "outcome", b"outcome", "pareto_points", b"pareto_points", "pareto_resolution", b"pareto_resolution", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "request", b"request", "risk_contributions", b"risk_contributions", "risk_measure", b"risk_measure", "risk_values", b"risk_values", "status", b"status", "target_allocation", b"target_allocation", "trades", b"trades", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio", "_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "diversification_ratio", b"diversification_ratio", "efficient_frontier", b"efficient_frontier", "entropy_pooling", b"entropy_pooling", "infeasibility", b"infeasibility", "metrics", b"metrics", "multi_period", b"multi_period", "objective", b"objective", "optimization_id", b"optimization_id", "optimization_type", b"optimization_type", "outcome", b"outcome", "pareto_points", b"pareto_points", "pareto_resolution", b"pareto_resolution", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "reference", b"reference", "request", b"request", "risk_budgeting", b"risk_budgeting", "risk_contributions", b"risk_contributions", "risk_measure", b"risk_measure", "risk_values", b"risk_values", "robust", b"robust", "status", b"status", "target_allocation", b"target_allocation", "trades", b"trades", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__diversification_ratio: _TypeAlias = _typing.Literal["diversification_ratio"]  # noqa: Y015
+    _WhichOneofArgType__diversification_ratio: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio"]  # noqa: Y015
     _WhichOneofReturnType__pareto_resolution: _TypeAlias = _typing.Literal["pareto_resolution"]  # noqa: Y015
     _WhichOneofArgType__pareto_resolution: _TypeAlias = _typing.Literal["_pareto_resolution", b"_pareto_resolution"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__diversification_ratio) -> _WhichOneofReturnType__diversification_ratio | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pareto_resolution) -> _WhichOneofReturnType__pareto_resolution | None: ...
 
 Global___GetOptimizationResponse: _TypeAlias = GetOptimizationResponse  # noqa: Y015

@@ -8,6 +8,7 @@ from portfolio_optimization.v1 import frontier_pb2 as portfolio__optimization_do
 from portfolio_optimization.v1 import optimization_calls_pb2 as portfolio__optimization_dot_v1_dot_optimization__calls__pb2
 from portfolio_optimization.v1 import optimization_pb2 as portfolio__optimization_dot_v1_dot_optimization__pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as portfolio__optimization_dot_v1_dot_rebalancing__pb2
+from portfolio_optimization.v1 import validation_pb2 as portfolio__optimization_dot_v1_dot_validation__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -78,6 +79,26 @@ class PortfolioOptimizationServiceStub:
                 '/portfolio_optimization.v1.PortfolioOptimizationService/BatchCreateOptimizations',
                 request_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsRequest.SerializeToString,
                 response_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsResponse.FromString,
+                _registered_method=True)
+        self.CreateValidation = channel.unary_unary(
+                '/portfolio_optimization.v1.PortfolioOptimizationService/CreateValidation',
+                request_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.CreateValidationRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.CreateValidationResponse.FromString,
+                _registered_method=True)
+        self.GetValidation = channel.unary_unary(
+                '/portfolio_optimization.v1.PortfolioOptimizationService/GetValidation',
+                request_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.GetValidationRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.GetValidationResponse.FromString,
+                _registered_method=True)
+        self.WatchValidation = channel.unary_stream(
+                '/portfolio_optimization.v1.PortfolioOptimizationService/WatchValidation',
+                request_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.WatchValidationRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.WatchValidationResponse.FromString,
+                _registered_method=True)
+        self.CancelValidation = channel.unary_unary(
+                '/portfolio_optimization.v1.PortfolioOptimizationService/CancelValidation',
+                request_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.CancelValidationRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.CancelValidationResponse.FromString,
                 _registered_method=True)
         self.GenerateEfficientFrontier = channel.unary_unary(
                 '/portfolio_optimization.v1.PortfolioOptimizationService/GenerateEfficientFrontier',
@@ -156,6 +177,34 @@ class PortfolioOptimizationServiceServicer:
 
     def BatchCreateOptimizations(self, request, context):
         """Accept many optimizations; each is accepted or refused for itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateValidation(self, request, context):
+        """Accept a walk-forward validation and answer at once; a worker runs it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetValidation(self, request, context):
+        """Give a validation as it is now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchValidation(self, request, context):
+        """Follow a validation: its progress, until it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelValidation(self, request, context):
+        """Stop a validation, the running solver included.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,6 +289,26 @@ def add_PortfolioOptimizationServiceServicer_to_server(servicer, server):
                     servicer.BatchCreateOptimizations,
                     request_deserializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsRequest.FromString,
                     response_serializer=portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsResponse.SerializeToString,
+            ),
+            'CreateValidation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateValidation,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.CreateValidationRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.CreateValidationResponse.SerializeToString,
+            ),
+            'GetValidation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetValidation,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.GetValidationRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.GetValidationResponse.SerializeToString,
+            ),
+            'WatchValidation': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchValidation,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.WatchValidationRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.WatchValidationResponse.SerializeToString,
+            ),
+            'CancelValidation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelValidation,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_validation__pb2.CancelValidationRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_validation__pb2.CancelValidationResponse.SerializeToString,
             ),
             'GenerateEfficientFrontier': grpc.unary_unary_rpc_method_handler(
                     servicer.GenerateEfficientFrontier,
@@ -479,6 +548,114 @@ class PortfolioOptimizationService:
             '/portfolio_optimization.v1.PortfolioOptimizationService/BatchCreateOptimizations',
             portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsRequest.SerializeToString,
             portfolio__optimization_dot_v1_dot_optimization__calls__pb2.BatchCreateOptimizationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateValidation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioOptimizationService/CreateValidation',
+            portfolio__optimization_dot_v1_dot_validation__pb2.CreateValidationRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_validation__pb2.CreateValidationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetValidation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioOptimizationService/GetValidation',
+            portfolio__optimization_dot_v1_dot_validation__pb2.GetValidationRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_validation__pb2.GetValidationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchValidation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioOptimizationService/WatchValidation',
+            portfolio__optimization_dot_v1_dot_validation__pb2.WatchValidationRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_validation__pb2.WatchValidationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelValidation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioOptimizationService/CancelValidation',
+            portfolio__optimization_dot_v1_dot_validation__pb2.CancelValidationRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_validation__pb2.CancelValidationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,7 @@ from portfolio_optimization.v1 import frontier_pb2 as _frontier_pb2
 from portfolio_optimization.v1 import optimization_calls_pb2 as _optimization_calls_pb2
 from portfolio_optimization.v1 import optimization_pb2 as _optimization_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as _rebalancing_pb2
+from portfolio_optimization.v1 import validation_pb2 as _validation_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -53,6 +54,14 @@ class PortfolioOptimizationServiceStub:
     """Accept an optimization and answer when it has ended. A deadline that passes or a cancelled call stops it."""
     BatchCreateOptimizations: _grpc.UnaryUnaryMultiCallable[_optimization_calls_pb2.BatchCreateOptimizationsRequest, _optimization_calls_pb2.BatchCreateOptimizationsResponse]
     """Accept many optimizations; each is accepted or refused for itself."""
+    CreateValidation: _grpc.UnaryUnaryMultiCallable[_validation_pb2.CreateValidationRequest, _validation_pb2.CreateValidationResponse]
+    """Accept a walk-forward validation and answer at once; a worker runs it."""
+    GetValidation: _grpc.UnaryUnaryMultiCallable[_validation_pb2.GetValidationRequest, _validation_pb2.GetValidationResponse]
+    """Give a validation as it is now."""
+    WatchValidation: _grpc.UnaryStreamMultiCallable[_validation_pb2.WatchValidationRequest, _validation_pb2.WatchValidationResponse]
+    """Follow a validation: its progress, until it has ended."""
+    CancelValidation: _grpc.UnaryUnaryMultiCallable[_validation_pb2.CancelValidationRequest, _validation_pb2.CancelValidationResponse]
+    """Stop a validation, the running solver included."""
     GenerateEfficientFrontier: _grpc.UnaryUnaryMultiCallable[_frontier_pb2.EfficientFrontierRequest, _frontier_pb2.EfficientFrontierResponse]
     """Compute an efficient frontier.
     Request and response keep the names they were first published under.
@@ -95,6 +104,14 @@ class PortfolioOptimizationServiceAsyncStub(PortfolioOptimizationServiceStub):
     """Accept an optimization and answer when it has ended. A deadline that passes or a cancelled call stops it."""
     BatchCreateOptimizations: _aio.UnaryUnaryMultiCallable[_optimization_calls_pb2.BatchCreateOptimizationsRequest, _optimization_calls_pb2.BatchCreateOptimizationsResponse]  # type: ignore[assignment]
     """Accept many optimizations; each is accepted or refused for itself."""
+    CreateValidation: _aio.UnaryUnaryMultiCallable[_validation_pb2.CreateValidationRequest, _validation_pb2.CreateValidationResponse]  # type: ignore[assignment]
+    """Accept a walk-forward validation and answer at once; a worker runs it."""
+    GetValidation: _aio.UnaryUnaryMultiCallable[_validation_pb2.GetValidationRequest, _validation_pb2.GetValidationResponse]  # type: ignore[assignment]
+    """Give a validation as it is now."""
+    WatchValidation: _aio.UnaryStreamMultiCallable[_validation_pb2.WatchValidationRequest, _validation_pb2.WatchValidationResponse]  # type: ignore[assignment]
+    """Follow a validation: its progress, until it has ended."""
+    CancelValidation: _aio.UnaryUnaryMultiCallable[_validation_pb2.CancelValidationRequest, _validation_pb2.CancelValidationResponse]  # type: ignore[assignment]
+    """Stop a validation, the running solver included."""
     GenerateEfficientFrontier: _aio.UnaryUnaryMultiCallable[_frontier_pb2.EfficientFrontierRequest, _frontier_pb2.EfficientFrontierResponse]  # type: ignore[assignment]
     """Compute an efficient frontier.
     Request and response keep the names they were first published under.
@@ -174,6 +191,34 @@ class PortfolioOptimizationServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_optimization_calls_pb2.BatchCreateOptimizationsResponse, _abc.Awaitable[_optimization_calls_pb2.BatchCreateOptimizationsResponse]]:
         """Accept many optimizations; each is accepted or refused for itself."""
+
+    def CreateValidation(
+        self,
+        request: _validation_pb2.CreateValidationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_validation_pb2.CreateValidationResponse, _abc.Awaitable[_validation_pb2.CreateValidationResponse]]:
+        """Accept a walk-forward validation and answer at once; a worker runs it."""
+
+    def GetValidation(
+        self,
+        request: _validation_pb2.GetValidationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_validation_pb2.GetValidationResponse, _abc.Awaitable[_validation_pb2.GetValidationResponse]]:
+        """Give a validation as it is now."""
+
+    def WatchValidation(
+        self,
+        request: _validation_pb2.WatchValidationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_validation_pb2.WatchValidationResponse], _abc.AsyncIterator[_validation_pb2.WatchValidationResponse]]:
+        """Follow a validation: its progress, until it has ended."""
+
+    def CancelValidation(
+        self,
+        request: _validation_pb2.CancelValidationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_validation_pb2.CancelValidationResponse, _abc.Awaitable[_validation_pb2.CancelValidationResponse]]:
+        """Stop a validation, the running solver included."""
 
     def GenerateEfficientFrontier(
         self,
