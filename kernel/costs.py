@@ -8,6 +8,7 @@ References: Almgren, Thum, Hauptmann & Li (2005) for the power of the impact; Bo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +20,40 @@ from kernel.errors import ProblemError
 _UNTOUCHED = 1e-9
 # Room below which it makes no good coefficient.
 _LEAST_ROOM = 1e-6
+
+
+class Deduction(Protocol):
+    """What is taken off the expected return, convex in the weights: costs of trading, doubts about the means."""
+
+    @property
+    def offset(self) -> float:
+        """The constant beside the linear form of `form`."""
+
+    def of(self, w: Vector) -> float:
+        """The deduction at w, measured from w alone."""
+
+    def form(self, builder: ProgramBuilder) -> Form:
+        """The deduction less its offset as a linear form, >= the true one; add the rows that make it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deductions:
+    """Several deductions together."""
+
+    parts: tuple[Deduction, ...]
+
+    @property
+    def offset(self) -> float:
+        """The sum of the parts' constants."""
+        return sum(part.offset for part in self.parts)
+
+    def of(self, w: Vector) -> float:
+        """The sum."""
+        return sum(part.of(w) for part in self.parts)
+
+    def form(self, builder: ProgramBuilder) -> Form:
+        """The sum of the parts' forms."""
+        return [term for part in self.parts for term in part.form(builder)]
 
 
 @dataclass(frozen=True, slots=True)

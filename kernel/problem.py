@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernel.costs import TradingCost
+from kernel.costs import Deduction
 from kernel.errors import ProblemError
 from kernel.objectives import Objective
 from kernel.quadratic import Matrix, Quadratic, Vector
@@ -103,13 +103,17 @@ def _require_semidefinite(Sigma: Matrix) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Everything that the answer depends on."""
+    """Everything that the answer depends on.
+
+    Attributes:
+        cost: What is taken off the expected return wherever that counts; None = nothing.
+    """
 
     moments: Moments
     objective: Objective
     measure: RiskMeasure
     constraints: tuple[Constraint, ...]
-    cost: TradingCost | None = None
+    cost: Deduction | None = None
 
     def net_return(self, w: Vector) -> float:
         """Expected return mu'w less the cost of getting to w."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from server.limit_specs import ConstraintSpec
+from server.method_specs import DistributionViewSpec, MethodSpec
 
 CASH = "CASH"
 
@@ -105,7 +106,11 @@ class ViewsSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """From which data and by which estimators the numbers come. Empty ids = the default of the portfolio."""
+    """From which data and by which estimators the numbers come. Empty ids = the default of the portfolio.
+
+    Attributes:
+        distribution_views: They change the probabilities of history or scenarios by entropy pooling.
+    """
 
     risk_free_rate: float
     pricing_pack_id: str = ""
@@ -116,6 +121,7 @@ class ModelSpec:
     views: ViewsSpec | None = None
     confidence_level: float = 0.95
     scenarios: ScenarioSpec | None = None
+    distribution_views: tuple[DistributionViewSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,7 @@ class OptimizationSpec:
         fallback: The objective in place of a ratio that has no meaning; empty = none.
         terms: Of a multi-objective or custom optimization.
         pareto_points: Wanted on the Pareto surface of the terms; 0 = their sum is optimised.
+        method: What the type's own method is asked for, where it has one.
     """
 
     portfolio_id: str
@@ -169,6 +176,7 @@ class OptimizationSpec:
     fallback: str = ""
     terms: tuple[TermSpec, ...] = ()
     pareto_points: int = 0
+    method: MethodSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from server.checks import method_faults
 from server.compute.inputs import Asset, BenchmarkInputs
 from server.errors import Fault, InvalidRequest
 from server.limit_specs import ConstraintSpec
@@ -34,6 +35,7 @@ def check_universe(assets: Sequence[Asset], spec: OptimizationSpec, benchmark: B
         *_budget_faults(spec),
         *_model_faults(assets, spec.model),
         *_scenario_faults(assets, spec),
+        *method_faults(assets, spec),
     ]
     if faults:
         raise InvalidRequest(faults)

@@ -28,18 +28,23 @@ OPTIMIZATION_TYPES = Vocabulary(
         "scenario_based",
         "multi_objective",
         "custom",
-    ),
-    planned=(
         "risk_parity",
         "hierarchical_risk_parity",
         "hierarchical_equal_risk",
         "nested_clusters",
         "maximum_diversification",
+        "most_decorrelated",
         "equal_weight",
+        "inverse_volatility",
         "robust",
         "multi_period",
     ),
 )
+# Types whose weights come from a rule and are brought within the limits by projection.
+HIERARCHIES = ("hierarchical_risk_parity", "hierarchical_equal_risk", "nested_clusters")
+RULES = (*HIERARCHIES, "equal_weight", "inverse_volatility")
+# Types that are about one goal of their own name.
+OWN_GOALS = ("risk_parity", *RULES, "maximum_diversification", "most_decorrelated", "multi_objective", "custom")
 OBJECTIVES = Vocabulary(
     served=(
         "maximize_sharpe",
@@ -50,8 +55,8 @@ OBJECTIVES = Vocabulary(
         "maximize_utility",
         "multi_objective",
         "custom",
+        *(goal for goal in OWN_GOALS if goal not in ("multi_objective", "custom")),
     ),
-    planned=("risk_parity",),
 )
 RISK_MEASURES = Vocabulary(
     served=(
@@ -105,5 +110,5 @@ OPTIMIZATION_STATUSES = Vocabulary(
 
 # The objective that a type implies when the request names none.
 IMPLIED_OBJECTIVES: Mapping[str, str] = MappingProxyType(
-    {"minimum_variance": "minimize_risk", "multi_objective": "multi_objective", "custom": "custom"}
+    {"minimum_variance": "minimize_risk"} | {goal: goal for goal in OWN_GOALS}
 )

@@ -10,7 +10,7 @@ import numpy as np
 from kernel.builder import ProgramBuilder
 from kernel.canonical import Cone, Vector
 from kernel.constraints.base import Measurement
-from kernel.costs import TradingCost
+from kernel.costs import Deduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class NetReturnFloor:
     name: str
     mu: Vector
     floor: float
-    cost: TradingCost | None = None
+    cost: Deduction | None = None
 
     def add_to(self, builder: ProgramBuilder) -> None:
         """One row ``-mu'w + cost <= -floor``."""

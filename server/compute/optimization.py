@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kernel import performance
+from kernel.costs import TradingCost
 from kernel.frontier import EfficientFrontier, FrontierRequest, efficient_frontier
-from kernel.methods.mean_risk import optimize
 from kernel.methods.multi_objective import ParetoSurface, pareto_surface
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
@@ -17,7 +17,8 @@ from server.compute.inputs import PERIODS_PER_YEAR, Floats, MarketInputs
 from server.compute.limits import Ground
 from server.compute.measures import benchmark_series, benchmark_weights, measure_of, risk_values
 from server.compute.memory import remembered_estimate
-from server.compute.problem import build_problem, ground_of
+from server.compute.methods import solve_request
+from server.compute.problem import ground_of, trading_cost
 from server.compute.terms import goals
 from server.specs import ModelSpec, OptimizationSpec
 
@@ -33,6 +34,7 @@ class OptimizationAnswer:
         transaction_cost: Of going there, as a fraction of the portfolio's value; 0 unless asked for.
         risk_values: Every measure at the solution's weights, by its word.
         measure_contributions: (n + 1,) parts of the assets in the measure of the request; None where it has none.
+        evidence: What the type's own method says beside the solution.
     """
 
     names: tuple[str, ...]
@@ -46,6 +48,7 @@ class OptimizationAnswer:
     frontier: EfficientFrontier | None
     surface: ParetoSurface | None
     solve_seconds: float
+    evidence: object | None = None
 
 
 def solver_settings(time_limit_seconds: float) -> Settings:
@@ -57,9 +60,9 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
     """Estimate, solve, measure."""
     started = time.perf_counter()
     estimated = remembered_estimate(inputs, spec.model)
-    problem = build_problem(inputs, estimated, spec)
     settings = solver_settings(spec.time_limit_seconds)
-    solution = optimize(problem, settings)
+    solved = solve_request(inputs, estimated, spec, settings)
+    problem, solution = solved.problem, solved.solution
     w = solution.weights
     return OptimizationAnswer(
         names=inputs.names,
@@ -67,7 +70,7 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
         estimate=estimated,
         current=measure_weights(inputs, estimated, spec.model, inputs.weights_with_cash),
         target=None if w is None else measure_weights(inputs, estimated, spec.model, w),
-        transaction_cost=0.0 if w is None else _trading_cost(problem, w),
+        transaction_cost=0.0 if w is None else _trading_cost(trading_cost(inputs, estimated, spec), w),
         risk_values={} if w is None else risk_values(estimated, spec.model, w),
         measure_contributions=None if w is None else problem.measure.contributions(w),
         frontier=None if not spec.frontier_points else _frontier(problem, spec, settings),
@@ -75,6 +78,7 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
         if not spec.pareto_points
         else _surface(ground_of(inputs, estimated, spec), problem, spec, settings),
         solve_seconds=time.perf_counter() - started,
+        evidence=solved.evidence,
     )
 
 
@@ -124,9 +128,9 @@ def _benchmark(inputs: MarketInputs, estimated: Estimate) -> performance.Benchma
     return performance.Benchmark(weights=benchmark_weights(inputs, given))
 
 
-def _trading_cost(problem: Problem, w: Floats) -> float:
+def _trading_cost(cost: TradingCost | None, w: Floats) -> float:
     """The trading part of the objective's cost, tax left out."""
-    return 0.0 if problem.cost is None else replace(problem.cost, sale_rates=None).of(w)
+    return 0.0 if cost is None else replace(cost, sale_rates=None).of(w)
 
 
 def _frontier(problem: Problem, spec: OptimizationSpec, settings: Settings) -> EfficientFrontier:

@@ -18,6 +18,7 @@ from kernel.solution import Solution
 from server.compute.inputs import Floats, MarketInputs
 from server.compute.optimization import OptimizationAnswer
 from server.convert.estimation import write_findings, write_provenance, write_views
+from server.convert.evidence import write_evidence
 from server.convert.frontiers import write_points, write_surface
 from server.convert.sentences import objective_unit
 from server.convert.solution import (
@@ -68,6 +69,7 @@ def write_optimization(answer: OptimizationAnswer, prepared: Prepared) -> optimi
         message.efficient_frontier.extend(write_points(answer.frontier.points, answer.names))
     if answer.surface is not None:
         write_surface(message, answer.surface, answer.names, spec)
+    write_evidence(message, answer, prepared)
     if solution.weights is None or answer.target is None or solution.certificate is None:
         return message
     message.certificate.CopyFrom(write_certificate(solution.certificate, answer.solve_seconds))

@@ -15,6 +15,7 @@ from server.vocabulary import (
     IMPLIED_OBJECTIVES,
     OBJECTIVES,
     OPTIMIZATION_TYPES,
+    OWN_GOALS,
     RISK_MEASURES,
     TERM_KINDS,
 )
@@ -48,7 +49,7 @@ def read_objective(message: CreateOptimizationRequest, faults: Faults) -> str:
     implied = IMPLIED_OBJECTIVES.get(message.optimization_type)
     if implied is None:
         word = faults.word("objective", message.objective, OBJECTIVES)
-        if word in _OF_TERMS and word in OBJECTIVES.served:
+        if word in OWN_GOALS:
             faults.add("objective", f"belongs to the optimization_type {word}")
         return word
     if message.objective not in ("", implied):

@@ -9,7 +9,9 @@ from portfolio_optimization.v1 import frontier_pb2, optimization_pb2
 from portfolio_optimization.v1.optimization_pb2 import CreateOptimizationRequest
 
 from server.convert.constraints import read_constraints
+from server.convert.entropy_pooling import read_entropy_pooling
 from server.convert.faults import POSITIVE, Bounds, Faults
+from server.convert.methods import read_method
 from server.convert.models import read_returns, read_risk, read_views
 from server.convert.objectives import (
     OPEN_FRACTION,
@@ -55,6 +57,7 @@ def read_optimization(message: CreateOptimizationRequest, settings: Settings, fa
         fallback=read_fallback(message, faults),
         terms=read_terms(message, faults),
         pareto_points=read_pareto_points(message, faults),
+        method=read_method(message, faults),
     )
 
 
@@ -131,6 +134,7 @@ def _read_model(
         views=None if not isinstance(message, CreateOptimizationRequest) else _read_views(message, faults),
         confidence_level=faults.limit("confidence_level", message.confidence_level, OPEN_FRACTION) or 0.95,
         scenarios=read_scenarios(message, faults),
+        distribution_views=read_entropy_pooling(message, faults),
     )
 
 
