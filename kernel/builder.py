@@ -7,7 +7,9 @@ stands in such a program is the perspective kappa f(y / kappa) of every convex f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Hashable, Sequence
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,73 +17,65 @@ import scipy.sparse as sp
 from kernel.canonical import (
     DEFINITION,
     Cone,
-    Hinge,
     Integral,
     Mask,
     Matrix,
     Program,
     Quadratic,
-    RowBlock,
     SemiContinuous,
     Vector,
+    in_part,
 )
-from kernel.errors import ProblemError
-from kernel.quadratic import Indices
+from kernel.collected import Collected, Form, Terms
 
-Terms = Sequence[tuple[slice, "sp.csr_array | Matrix"]]
-Form = Sequence[tuple[slice, Vector]]
-"""A linear form: coefficients over places of the variables."""
+__all__ = ["Form", "ProgramBuilder", "Terms"]
 
 
 class ProgramBuilder:
     """Collects variables, objective terms and named rows, then freezes them into a `Program`.
 
-    The first `n` variables are the weights (scaled by kappa in a ratio program).
+    The first `n` variables are the weights (scaled by kappa in a ratio program). A builder that is `over` a part of
+    them writes into the same program and takes that part for the weights.
     """
 
     def __init__(self, n: int, *, homogeneous: bool = False) -> None:
         self.n = n
         self.kappa = n if homogeneous else None
-        self._lower, self._upper, self._q = np.zeros(0), np.zeros(0), np.zeros(0)
-        self._P = Quadratic()
-        self._rows: list[tuple[tuple[str, ...], Cone, Vector]] = []
-        self._entries: list[tuple[Vector, Indices, Indices]] = []
-        self._height = 0
-        self._lower_names: dict[int, str] = {}
-        self._upper_names: dict[int, str] = {}
-        self._semicontinuous: list[SemiContinuous] = []
-        self._integral: list[Integral] = []
-        self._hinges: list[tuple[int, slice]] = []
-        self._offset = 0.0
-        self._changes: dict[bytes, slice] = {}
-        self._trades: dict[bytes, tuple[slice, slice]] = {}
-        self._shorts: slice | None = None
+        self._collected = Collected()
+        self._place, self._suffix = slice(0, n), ""
         self._box = (np.full(n, -np.inf), np.full(n, np.inf))
         self.add_variables(n)
         if homogeneous:
             self.add_variables(1, lower=0.0)
 
+    def over(self, place: slice, suffix: str = "") -> Self:
+        """The same program, written for the weights at `place` alone; names that can give way get the suffix.
+
+        Of a program that is no ratio program.
+        """
+        assert self.kappa is None
+        part = copy.copy(self)
+        part.n, part._place, part._suffix = place.stop - place.start, place, suffix
+        part._box = (self._box[0][place], self._box[1][place])
+        return part
+
     @property
     def weights(self) -> slice:
         """The variables that are the weights."""
-        return slice(0, self.n)
+        return self._place
 
     @property
     def size(self) -> int:
         """Number of variables so far."""
-        return len(self._q)
+        return self._collected.size
 
     def add_variables(self, count: int, *, lower: float = -np.inf, upper: float = np.inf) -> slice:
         """Append `count` variables and return their place."""
-        place = slice(self.size, self.size + count)
-        self._lower = np.append(self._lower, np.full(count, lower))
-        self._upper = np.append(self._upper, np.full(count, upper))
-        self._q = np.append(self._q, np.zeros(count))
-        return place
+        return self._collected.add_variables(count, lower, upper)
 
     def minimize_linear(self, place: slice, coefficients: Vector) -> None:
         """Add ``coefficients' x[place]`` to the objective."""
-        self._q[place] += coefficients
+        self._collected.q[place] += coefficients
 
     def minimize_form(self, form: Form, weight: float = 1.0) -> None:
         """Add ``weight`` times a linear form to the objective."""
@@ -91,13 +85,13 @@ class ProgramBuilder:
     def add_offset(self, constant: float) -> None:
         """Add a constant to the objective, so that values and bounds are the problem's own."""
         if self.kappa is None:
-            self._offset += constant
+            self._collected.offset += constant
         else:
-            self._q[self.kappa] += constant
+            self._collected.q[self.kappa] += constant
 
     def minimize_quadratic(self, P: Quadratic) -> None:
         """Add ``1/2 w'Pw`` over the weights to the objective."""
-        self._P = self._P.plus(P)
+        self._collected.add_quadratic(self._place.start, P)
 
     def minimize_square(self, root: Matrix, shift: Vector, weight: float) -> None:
         """Add ``weight/2 ||root w - shift||^2`` to the objective, and of a ratio program its square perspective."""
@@ -114,28 +108,30 @@ class ProgramBuilder:
         if self.kappa is not None:
             terms = [*terms, (slice(self.kappa, self.kappa + 1), sp.csr_array(-b[:, None]))]
             b = np.zeros(len(b))
-        self._append(tuple(names), cone, terms, b)
+        self._collected.add_rows(self._named(names), cone, terms, b)
 
     def add_normalisation(self, name: str, terms: Terms) -> None:
         """Add the row ``sum_k terms_k x[place_k] = 1`` of a ratio program, whose constant kappa does not scale."""
-        self._append((name,), Cone.ZERO, terms, np.ones(1))
+        self._collected.add_rows((name,), Cone.ZERO, terms, np.ones(1))
 
     def add_bounds(self, lower: Vector, upper: Vector, names: tuple[Sequence[str], Sequence[str]]) -> None:
         """Bound the weights; of several bounds on one the tightest stands, under its own name.
 
         In a ratio program bounds other than zero become rows that carry the bound's name.
         """
-        self._box = (np.maximum(self._box[0], lower), np.minimum(self._box[1], upper))
+        for known, bound, tighter in zip(self._box, (lower, upper), (np.maximum, np.minimum), strict=True):
+            known[:] = tighter(known, bound)
+        collected, place = self._collected, self._place
         at_zero = np.ones(self.n, dtype=bool) if self.kappa is None else (upper == 0.0) & (lower == 0.0)
         plain_lower = np.isfinite(lower) & (at_zero | (lower == 0.0))
         plain_upper = np.isfinite(upper) & at_zero
         implied = np.where(plain_lower, lower, np.where(lower > 0.0, 0.0, -np.inf))  # a floor's row means y >= 0 too
-        lower_is_tighter = plain_lower & (lower > self._lower[: self.n])
-        upper_is_tighter = plain_upper & (upper < self._upper[: self.n])
-        self._lower[: self.n] = np.maximum(self._lower[: self.n], implied)
-        self._upper[: self.n] = np.where(upper_is_tighter, upper, self._upper[: self.n])
-        self._lower_names.update({i: names[0][i] for i in np.flatnonzero(lower_is_tighter).tolist()})
-        self._upper_names.update({i: names[1][i] for i in np.flatnonzero(upper_is_tighter).tolist()})
+        lower_is_tighter = plain_lower & (lower > collected.lower[place])
+        upper_is_tighter = plain_upper & (upper < collected.upper[place])
+        collected.lower[place] = np.maximum(collected.lower[place], implied)
+        collected.upper[place] = np.where(upper_is_tighter, upper, collected.upper[place])
+        collected.lower_names.update(self._named_places(names[0], lower_is_tighter))
+        collected.upper_names.update(self._named_places(names[1], upper_is_tighter))
         self._add_bound_rows(-1.0, lower, np.isfinite(lower) & ~plain_lower, names[0])
         self._add_bound_rows(1.0, upper, np.isfinite(upper) & ~plain_upper, names[1])
 
@@ -148,7 +144,7 @@ class ProgramBuilder:
         """Variables ``u >= (sum_k terms_k x[place_k] - b)+``; they may enter only where smaller ones are better."""
         rows = len(b)
         u = self.add_variables(rows, lower=0.0)
-        self._hinges.append((len(self._rows), u))
+        self._collected.hinges.append((self._collected.count, u))
         own = (u, sp.csr_array(-sp.eye_array(rows, format="csr")))
         self.add_rows((DEFINITION,) * rows, Cone.NONNEGATIVE, [*terms, own], b)
         return u
@@ -187,11 +183,12 @@ class ProgramBuilder:
 
     def add_semicontinuous(self, name: str, index: int, threshold: float) -> None:
         """Weight `index` is zero or at least `threshold`."""
-        self._semicontinuous.append(SemiContinuous(name, index, threshold))
+        self._collected.semicontinuous.append(SemiContinuous(name, self._place.start + index, threshold))
 
     def add_integral(self, name: str, index: int, step: float) -> None:
-        """Variable `index` is a whole multiple of `step`."""
-        self._integral.append(Integral(name, index, step))
+        """Weight `index`, or beyond the weights variable `index`, is a whole multiple of `step`."""
+        at = index + self._place.start if index < self.n else index
+        self._collected.integral.append(Integral(name, at, step))
 
     def add_switches(self, name: str, count: int) -> slice:
         """Variables that are 0 or 1 (0 or kappa in a ratio program)."""
@@ -205,71 +202,56 @@ class ProgramBuilder:
 
     def absolute_change(self, w0: Vector) -> slice:
         """Variables t >= |w - w0|, shared by every term that needs them (turnover, costs)."""
-        key = w0.tobytes()
-        if key not in self._changes:
-            t = self.add_variables(self.n, lower=0.0)
-            eye = sp.eye_array(self.n, format="csr")
-            definition = (DEFINITION,) * self.n
-            self.add_rows(definition, Cone.NONNEGATIVE, [(self.weights, eye), (t, -eye)], w0)
-            self.add_rows(definition, Cone.NONNEGATIVE, [(self.weights, -eye), (t, -eye)], -w0)
-            self._changes[key] = t
-        return self._changes[key]
+        eye = sp.eye_array(self.n, format="csr")
+        return self.shared(("change", w0.tobytes()), lambda: self.add_absolute([(self.weights, eye)], w0))
+
+    def add_absolute(self, terms: Terms, b: Vector) -> slice:
+        """Variables ``t >= |sum_k terms_k x[place_k] - b|``."""
+        t = self.add_variables(len(b), lower=0.0)
+        definition, own = (DEFINITION,) * len(b), (t, -sp.eye_array(len(b), format="csr"))
+        self.add_rows(definition, Cone.NONNEGATIVE, [*terms, own], b)
+        self.add_rows(definition, Cone.NONNEGATIVE, [*((place, -matrix) for place, matrix in terms), own], -b)
+        return t
 
     def trades(self, w0: Vector) -> tuple[slice, slice]:
         """Variables p, s >= 0 with ``w - w0 = p - s``, what is bought and what is sold."""
-        key = w0.tobytes()
-        if key not in self._trades:
-            p, s = self.add_variables(self.n, lower=0.0), self.add_variables(self.n, lower=0.0)
-            eye = sp.eye_array(self.n, format="csr")
-            self.add_rows((DEFINITION,) * self.n, Cone.ZERO, [(self.weights, eye), (p, -eye), (s, eye)], w0)
-            self._trades[key] = (p, s)
-        return self._trades[key]
+        both = self.shared(("trades", w0.tobytes()), lambda: self._add_trades(w0))
+        return slice(both.start, both.start + self.n), slice(both.start + self.n, both.stop)
 
     def short_parts(self) -> slice:
         """Variables u >= (-w)+, shared by every limit on leverage."""
-        if self._shorts is None:
-            self._shorts = self.add_hinges([(self.weights, -sp.eye_array(self.n, format="csr"))], np.zeros(self.n))
-        return self._shorts
+        minus = -sp.eye_array(self.n, format="csr")
+        return self.shared(("shorts",), lambda: self.add_hinges([(self.weights, minus)], np.zeros(self.n)))
+
+    def shared(self, key: tuple[Hashable, ...], add: Callable[[], slice]) -> slice:
+        """The variables that `add` adds for these weights, once for each key."""
+        known, key = self._collected.shared, (self._place.start, *key)
+        if key not in known:
+            known[key] = add()
+        return known[key]
 
     @property
     def box(self) -> tuple[Vector, Vector]:
         """(n,) the bounds of the weights so far, lower and upper; of a ratio program's they are fractions of kappa."""
-        return self._box
+        return self._box[0].copy(), self._box[1].copy()
 
     def build(self) -> Program:
         """The frozen program, row blocks in the order they were added."""
-        blocks, start = [], 0
-        for names, cone, b in self._rows:
-            blocks.append(RowBlock(names, cone, start, start + len(b)))
-            start += len(b)
-        hinges = tuple(Hinge(blocks[k].rows, variables) for k, variables in self._hinges)
-        nothing = (np.zeros(0), np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp))
-        data, rows, columns = (np.concatenate(parts) for parts in zip(nothing, *self._entries, strict=True))
-        return Program(
-            P=self._P,
-            q=self._q,
-            A=sp.csr_array(sp.coo_array((data, (rows, columns)), shape=(start, self.size))),
-            b=np.concatenate([np.zeros(0), *(b for *_, b in self._rows)]),
-            lower=self._lower,
-            upper=self._upper,
-            blocks=tuple(blocks),
-            lower_names=self._lower_names,
-            upper_names=self._upper_names,
-            semicontinuous=tuple(self._semicontinuous),
-            integral=tuple(self._integral),
-            hinges=hinges,
-            kappa=self.kappa,
-            offset=self._offset,
-        )
+        return self._collected.program(self.kappa)
 
-    def _append(self, names: tuple[str, ...], cone: Cone, terms: Terms, b: Vector) -> None:
-        for place, matrix in terms:
-            if matrix.shape != (len(b), place.stop - place.start):
-                raise ProblemError("rows", f"a term of shape {matrix.shape} does not fit {len(b)} rows")
-            data, rows, columns = _entries(matrix)
-            self._entries.append((data, rows + self._height, columns + place.start))
-        self._rows.append((names, cone, b))
-        self._height += len(b)
+    def _named(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(in_part(name, self._suffix) for name in names)
+
+    def _named_places(self, names: Sequence[str], wanted: Mask) -> dict[int, str]:
+        """The names of the `wanted` weights, by variable."""
+        start, suffix = self._place.start, self._suffix
+        return {start + i: in_part(names[i], suffix) for i in np.flatnonzero(wanted).tolist()}
+
+    def _add_trades(self, w0: Vector) -> slice:
+        p, s = self.add_variables(self.n, lower=0.0), self.add_variables(self.n, lower=0.0)
+        eye = sp.eye_array(self.n, format="csr")
+        self.add_rows((DEFINITION,) * self.n, Cone.ZERO, [(self.weights, eye), (p, -eye), (s, eye)], w0)
+        return slice(p.start, s.stop)
 
     def _add_bound_rows(self, sign: float, bound: Vector, wanted: Mask, names: Sequence[str]) -> None:
         chosen = np.flatnonzero(wanted).tolist()
@@ -277,15 +259,6 @@ class ProgramBuilder:
             rows = sign * sp.eye_array(self.n, format="csr")[chosen]
             labels = [names[i] for i in chosen]
             self.add_rows(labels, Cone.NONNEGATIVE, [(self.weights, rows)], sign * bound[chosen])
-
-
-def _entries(matrix: sp.csr_array | Matrix) -> tuple[Vector, Indices, Indices]:
-    """Values, rows and columns of what is not zero; SciPy's own way costs more than a small program's solution."""
-    if isinstance(matrix, np.ndarray):
-        rows, columns = np.nonzero(matrix)
-        return np.asarray(matrix[rows, columns], dtype=float), rows, columns
-    entries = sp.coo_array(matrix)
-    return entries.data, entries.row.astype(np.intp), entries.col.astype(np.intp)
 
 
 def _below_an_empty_row(matrix: sp.csr_array | Matrix) -> sp.csr_array:

@@ -40,6 +40,13 @@ Mask = npt.NDArray[np.bool_]
 
 # The name of rows that define auxiliary variables: nobody's limit, so never relaxed and never reported.
 DEFINITION = "definition"
+# Names of what nobody may move: the budget, long-only weights and definitions are never relaxed.
+HARD = frozenset({"budget", DEFINITION, "long_only", "no_leverage"})
+
+
+def in_part(name: str, suffix: str) -> str:
+    """The name of a limit on a part of the weights; what nobody may move keeps its own."""
+    return name if name in HARD else name + suffix
 
 
 class Cone(Enum):

@@ -115,7 +115,7 @@ class TradingCost:
         """The cost less its offset as a linear form, >= the true one; sales are ``(w0 - w)+ = (|d| - w + w0)/2``."""
         form = self._form_with_charges(builder) if self._has_charges else self._form_without(builder)
         if self.impact is not None and self.impact.any():
-            form.append(self._impact_form(builder, builder.absolute_change(self.w0), self.impact))
+            form.append((add_impacts(builder, builder.absolute_change(self.w0)), self.impact))
         return form
 
     def _form_without(self, builder: ProgramBuilder) -> list[tuple[slice, Vector]]:
@@ -124,16 +124,6 @@ class TradingCost:
         if self.sale_rates is None:
             return [(t, self.rates)]
         return [(t, self.rates + 0.5 * self.sale_rates), (builder.weights, -0.5 * self.sale_rates)]
-
-    def _impact_form(self, builder: ProgramBuilder, t: slice, impact: Vector) -> tuple[slice, Vector]:
-        """E >= t^(3/2) by two rotated cones: ``t^2 <= e s`` and ``s^2 <= t``."""
-        s = builder.add_variables(builder.n, lower=0.0)
-        roots = builder.add_squares(s, 1.0)
-        e = builder.add_squares(t, s)
-        eye = np.eye(builder.n)
-        names = (DEFINITION,) * builder.n
-        builder.add_rows(names, Cone.NONNEGATIVE, [(roots, eye), (t, -eye)], np.zeros(builder.n))
-        return e, impact
 
     def _form_with_charges(self, builder: ProgramBuilder) -> list[tuple[slice, Vector]]:
         """What is proportional to buys p and sales s, and switches z with ``p / up + s / down <= z``.
@@ -155,3 +145,14 @@ class TradingCost:
         builder.add_rows((DEFINITION,) * len(charged), Cone.NONNEGATIVE, terms, np.zeros(len(charged)))
         sale_rates = self.rates if self.sale_rates is None else self.rates + self.sale_rates
         return [(p, self.rates), (s, sale_rates), (z, self.fixed[charged])]
+
+
+def add_impacts(builder: ProgramBuilder, t: slice) -> slice:
+    """Variables ``e >= t^(3/2)`` for t >= 0 by two rotated cones each: ``t^2 <= e s`` and ``s^2 <= t``."""
+    count = t.stop - t.start
+    s = builder.add_variables(count, lower=0.0)
+    roots = builder.add_squares(s, 1.0)
+    e = builder.add_squares(t, s)
+    eye = np.eye(count)
+    builder.add_rows((DEFINITION,) * count, Cone.NONNEGATIVE, [(roots, eye), (t, -eye)], np.zeros(count))
+    return e

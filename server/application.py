@@ -12,6 +12,7 @@ import structlog
 from server.compute.pool import SolverPool
 from server.jobs.optimization import OptimizationJob
 from server.jobs.queue import JobQueue
+from server.jobs.validation import ValidationJob
 from server.jobs.worker import Worker
 from server.loading import MarketLoader
 from server.loading_models import ModelLoader
@@ -22,6 +23,7 @@ from server.workflows.factors import FactorWorkflow
 from server.workflows.frontier import FrontierWorkflow
 from server.workflows.optimization import OptimizationWorkflow
 from server.workflows.rebalance import RebalanceWorkflow
+from server.workflows.validation import ValidationWorkflow
 from storage.change_feed import EVENT_APPENDED, ChangeFeed
 from storage.database import Database
 from storage.embedded import EmbeddedServer
@@ -59,10 +61,15 @@ class Application:
         """Factor analyses."""
         return FactorWorkflow(self.database, self.pool, self.loader, self.settings)
 
+    def validations(self) -> ValidationWorkflow:
+        """Creating and following validations."""
+        return ValidationWorkflow(self.database, self.queue, self.loader, self.changes, self.settings)
+
     def worker(self) -> Worker:
         """A worker that is not started yet."""
-        job = OptimizationJob(self.database, self.pool, self.loader, self.changes, self.settings)
-        return Worker(self.queue, job, self.settings.workers, self.settings.drain_seconds)
+        parts = (self.database, self.pool, self.loader, self.changes, self.settings)
+        optimizations, validations = OptimizationJob(*parts), ValidationJob(*parts)
+        return Worker(self.queue, optimizations, validations, self.settings.workers, self.settings.drain_seconds)
 
 
 @asynccontextmanager

@@ -82,7 +82,11 @@ class GrpcServer:
 
     def _add_services(self, application: Application) -> None:
         optimization = OptimizationService(
-            application.optimizations(), application.frontiers(), application.rebalances(), application.factors()
+            application.optimizations(),
+            application.frontiers(),
+            application.rebalances(),
+            application.factors(),
+            application.validations(),
         )
         portfolio_optimization_service_pb2_grpc.add_PortfolioOptimizationServiceServicer_to_server(
             optimization, self._server

@@ -33,6 +33,7 @@ class HierarchySpec:
         linkage: ``single``, ``complete``, ``average`` or ``ward``.
         clusters: 0 = by the gap statistic.
         nested_objective: Within and between nested clusters.
+        of_columns: Whether the distances are those between columns of distances.
     """
 
     codependence: str = "pearson"
@@ -40,6 +41,7 @@ class HierarchySpec:
     clusters: int = 0
     max_clusters: int = 10
     nested_objective: str = "minimize_risk"
+    of_columns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,10 @@ class RobustSpec:
     distribution: DistributionSetSpec | None = None
 
 
+# Of one plan, also where a stored forecast has more.
+MOST_PERIODS = 120
+
+
 @dataclass(frozen=True, slots=True)
 class PeriodSpec:
     """One period of a plan; None = what the request says for all of them.
@@ -122,6 +128,11 @@ class MultiPeriodSpec:
     holding_cost: float = 0.0
     borrow_cost: float = 0.0
     terminal_weights: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether holding costs anything."""
+        return self.holding_cost > 0.0 or self.borrow_cost > 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ CALL_SECONDS = Histogram("portfolio_call_seconds", "Duration of gRPC calls", ["m
 SOLVES = Counter("portfolio_solves_total", "Computations in solver processes", ["kind"])
 SOLVES_WAITING = Gauge("portfolio_solves_open", "Computations running or waiting for a solver process")
 JOBS = Counter("portfolio_jobs_total", "Optimizations ended by the worker, by status", ["status"])
+VALIDATIONS = Counter("portfolio_validations_total", "Validations ended by the worker, by status", ["status"])
 QUEUE = Gauge("portfolio_queue_length", "Optimizations accepted and not ended")
 
 

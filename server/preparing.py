@@ -8,6 +8,7 @@ from server.compute.inputs import MarketInputs
 from server.limit_specs import ExposureSpec
 from server.loading import Holdings, MarketLoader, Universe
 from server.loading_models import ModelLoader
+from server.method_specs import MethodSpec, MultiPeriodSpec, PeriodSpec
 from server.specs import ModelSpec, OptimizationSpec, ScenarioSpec
 from server.universe import check_universe
 
@@ -64,7 +65,16 @@ async def with_stored(models: ModelLoader, spec: OptimizationSpec) -> Optimizati
         stored = await models.covariance(model.risk.covariance_id)
         model = replace(model, risk=replace(model.risk, names=stored.instrument_ids, Sigma=stored.Sigma))
     exposures = await _with_exposures(models, spec.constraints.exposures)
-    return replace(spec, model=model, constraints=replace(spec.constraints, exposures=exposures))
+    method = await _with_periods(models, spec.method)
+    return replace(spec, model=model, constraints=replace(spec.constraints, exposures=exposures), method=method)
+
+
+async def _with_periods(models: ModelLoader, asked: MethodSpec | None) -> MethodSpec | None:
+    """A plan's periods, from the forecast that it names."""
+    if not isinstance(asked, MultiPeriodSpec) or not asked.forecast_id:
+        return asked
+    forecast = await models.forecast(asked.forecast_id)
+    return replace(asked, periods=tuple(PeriodSpec(p.days, p.expected_returns) for p in forecast.periods))
 
 
 async def _with_scenarios(models: ModelLoader, model: ModelSpec) -> ModelSpec:

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     max_waiting_solves: int = Field(64, ge=1, description="interactive solves waiting for a process; more are refused")
     max_assets: int = Field(5000, ge=1, description="assets in one optimization")
     solve_limit_seconds: float = Field(30.0, gt=0, description="longest time in the solver, where a request says none")
+    validation_limit_seconds: float = Field(
+        3000.0, gt=0, description="longest time of a whole validation, each of whose solves has its own limit"
+    )
     drain_seconds: float = Field(5.0, ge=0, description="time that running calls get at shutdown")
     load_sample: bool = Field(default=True, description="load the sample data set into an empty database")
     risk_free_rate: float = Field(0.02, gt=-1, description="annual risk-free rate, where a request says none")

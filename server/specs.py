@@ -85,23 +85,35 @@ class ScenarioSpec:
 
 @dataclass(frozen=True, slots=True)
 class ViewSpec:
-    """One view: a portfolio's annual return in excess of the risk-free rate, with a confidence or a variance."""
+    """One view: a combination's annual return, with a confidence or a variance.
+
+    Attributes:
+        expected_return: In excess of the risk-free rate or not, as `ViewsSpec.convention` says.
+        sectors, asset_classes: Weights divided among a group's instruments by market capitalisation.
+    """
 
     name: str
     weights: Mapping[str, float]
     expected_return: float
     confidence: float | None = None
     variance: float | None = None
+    sectors: Mapping[str, float] = field(default_factory=dict)
+    asset_classes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ViewsSpec:
-    """Black-Litterman: the views, and how far the equilibrium is trusted."""
+    """Black-Litterman: the views, and how far the equilibrium is trusted.
+
+    Attributes:
+        convention: Of the views' returns: ``excess`` or ``total``.
+    """
 
     views: tuple[ViewSpec, ...]
     tau: float = 0.05
     risk_aversion: float = 2.5
     market_caps: Mapping[str, float] = field(default_factory=dict)
+    convention: str = "excess"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +192,27 @@ class OptimizationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ResamplingSpec:
+    """How many histories are simulated, and from which seed."""
+
+    draws: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class FrontierSpec:
-    """A frontier, checked: the part of an optimization that it shares, and which points."""
+    """A frontier, checked: the part of an optimization that it shares, and which points.
+
+    Attributes:
+        resampling: None = the points are optimal ones.
+    """
 
     optimization: OptimizationSpec
     points: int
     min_return: float | None = None
     max_risk: float | None = None
     include_turning_points: bool = False
+    resampling: ResamplingSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

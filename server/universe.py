@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+
 from server.checks import method_faults
 from server.compute.inputs import Asset, BenchmarkInputs
+from server.compute.views import combination, market_caps
 from server.errors import Fault, InvalidRequest
 from server.limit_specs import ConstraintSpec
-from server.specs import CASH, CostSpec, ModelSpec, OptimizationSpec
+from server.specs import CASH, CostSpec, ModelSpec, OptimizationSpec, ViewsSpec
 from server.vocabulary import DRAWDOWNS, FACTOR_TERMS
 
 _LISTED = 20
@@ -113,10 +116,12 @@ def _benchmark_faults(
         return
     ids, weights = {*(asset.id for asset in assets), CASH}, benchmark.weights or {}
     outside = sorted(set(weights) - ids)
-    if not benchmark.has_series and (outside or not weights):
+    historical = spec.model.scenarios is None and not spec.model.distribution_views
+    if not (benchmark.has_series and historical) and (outside or not weights):
         lacks = f"weights in {listed(outside)} outside of the universe" if outside else "neither weights"
+        series = "in the pricing pack" if historical else "that fits scenarios or entropy_pooling"
         for field in against:
-            yield Fault(field, f"benchmark {benchmark.id} has {lacks} and no price series in the pricing pack")
+            yield Fault(field, f"benchmark {benchmark.id} has {lacks} and no price series {series}")
     for field in relative if not weights else ():
         yield Fault(field, f"benchmark {benchmark.id} has no weights")
 
@@ -184,13 +189,28 @@ def _model_faults(assets: Sequence[Asset], model: ModelSpec) -> Iterator[Fault]:
     if model.risk.method == "provided":
         yield from _missing("risk_model.covariance.instrument_ids", "row", ids, model.risk.names)
     if model.views is not None:
-        given = capitalised | set(model.views.market_caps)
-        yield from _missing("black_litterman.market_caps", "value", ids, given)
-        for view in model.views.views:
-            yield from _unknown(f"black_litterman.views[{view.name}].weights", view.weights, set(ids))
+        yield from _view_faults(assets, model.views)
     elif returns.method == "equilibrium" or (returns.method == "capm" and not returns.market_benchmark_id):
         given = capitalised | set(returns.market_caps)
         yield from _missing("expected_returns.market_caps", "value", ids, given)
+
+
+def _view_faults(assets: Sequence[Asset], views: ViewsSpec) -> Iterator[Fault]:
+    ids, caps = [asset.id for asset in assets], market_caps(assets, views)
+    yield from _missing("black_litterman.market_caps", "value", ids, [name for name, cap in caps.items() if cap > 0])
+    known = {
+        "weights": set(ids),
+        "sectors": {asset.sector for asset in assets},
+        "asset_classes": {asset.asset_class for asset in assets},
+    }
+    for view in views.views:
+        at, faults = f"black_litterman.views[{view.name}]", list[Fault]()
+        for part, names in known.items():
+            faults += _unknown(f"{at}.{part}", getattr(view, part), names)
+        yield from faults
+        market = np.array([caps[name] for name in ids])
+        if not faults and market.all() and not combination(assets, market, view).any():
+            yield Fault(at, "its weights cancel each other, so that it says nothing")
 
 
 def _scenario_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[Fault]:

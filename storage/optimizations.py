@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from storage.errors import NotFound
+from storage.job_repository import JobRepository
 from storage.records import (
-    OPEN_STATUSES,
     Cursor,
     OptimizationHistoryPoint,
     OptimizationRequest,
@@ -16,11 +16,10 @@ from storage.records import (
     Stored,
 )
 from storage.repository import page_parameters
-from storage.request_repository import RequestRepository
 from storage.statements import load_statements
 
 
-class OptimizationRepository(RequestRepository[OptimizationRequest, OptimizationResult]):
+class OptimizationRepository(JobRepository[OptimizationRequest, OptimizationResult]):
     """Keeps optimizations. Every change of status notifies the channel ``optimization_changed`` with the id."""
 
     _noun = "optimization"
@@ -28,45 +27,12 @@ class OptimizationRepository(RequestRepository[OptimizationRequest, Optimization
     _request_type = OptimizationRequest
     _result_type = OptimizationResult
     _on_create = ("insert_summary",)
+    _on_change = ("publish_summary",)
     _on_complete = ("publish_summary", "publish_partition", "publish_history")
-
-    async def start(self, identifier: str) -> bool:
-        """Marks the request as running, also when a worker that died had begun it.
-
-        Returns:
-            False when it has ended already, so that there is nothing to do.
-
-        Raises:
-            NotFound: There is no such request.
-        """
-        started = await self._change("start", {"id": identifier})
-        if started:
-            await self._run(self._sql["publish_summary"], {"id": identifier})
-        return started
-
-    async def cancel(self, identifier: str) -> str:
-        """Ends the request as cancelled if it is open.
-
-        Returns:
-            The status it had before: ``pending`` or ``running`` when this call has cancelled it.
-
-        Raises:
-            NotFound: There is no such request.
-        """
-        statuses: list[str] = await self._scalars(self._sql["cancel"], {"id": identifier})
-        if not statuses:
-            raise NotFound(self._noun, identifier)
-        if statuses[0] in OPEN_STATUSES:
-            await self._run(self._sql["publish_summary"], {"id": identifier})
-        return statuses[0]
 
     async def queue_estimate(self) -> QueueEstimate:
         """How many optimizations are open, and how long the last ones took to solve."""
         return (await self._records(QueueEstimate, self._sql["queue_estimate"], {}))[0]
-
-    async def set_job(self, identifier: str, job_id: int) -> None:
-        """Notes the job that does the work."""
-        await self._run(self._sql["set_job"], {"id": identifier, "job_id": job_id})
 
     async def summaries(
         self, portfolio_id: str | None, status: str | None, limit: int, before: Cursor | None = None

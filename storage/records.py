@@ -283,6 +283,22 @@ class FactorAnalysisResult(Result):
     attribution: Json | list[Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationRequest(Request):
+    """A request for a walk-forward validation, with its progress; ``windows`` is 0 while nobody has begun."""
+
+    windows_done: int = 0
+    windows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationResult(Result):
+    """A walk-forward validation; the report is empty where there is none."""
+
+    validation_id: str
+    report: Json
+
+
 RequestT = TypeVar("RequestT", bound=Request)
 ResultT = TypeVar("ResultT", bound=Result)
 

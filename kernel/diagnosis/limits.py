@@ -9,12 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from kernel.builder import ProgramBuilder
-from kernel.canonical import DEFINITION, Cone, Mask, Program, Quadratic, RowBlock, SemiContinuous, Vector, widen
+from kernel.canonical import DEFINITION, HARD, Cone, Mask, Program, Quadratic, RowBlock, SemiContinuous, Vector, widen
 from kernel.constraints import Constraint, Measurement, NumberOfPositions
 from kernel.diagnosis.elastic import Elastic, Places
 from kernel.problem import Problem
 
-HARD = frozenset({"budget", DEFINITION, "long_only", "no_leverage"})
 _POSITION_POINTS = 0.01
 
 
@@ -26,13 +25,13 @@ class _LimitsAsRows(ProgramBuilder):
 
     def __init__(self, n: int) -> None:
         super().__init__(n)
-        self._bounds: list[tuple[Vector, Vector, tuple[Sequence[str], Sequence[str]]]] = []
+        self._bounds: list[tuple[_LimitsAsRows, Vector, Vector, tuple[Sequence[str], Sequence[str]]]] = []
         self._positions: list[SemiContinuous] = []
 
     def add_bounds(self, lower: Vector, upper: Vector, names: tuple[Sequence[str], Sequence[str]]) -> None:
         """Bound the weights, and remember every bound: a constraint may want to know the box."""
         super().add_bounds(lower, upper, names)
-        self._bounds.append((lower, upper, names))
+        self._bounds.append((self, lower, upper, names))
 
     def add_semicontinuous(self, name: str, index: int, threshold: float) -> None:
         """Remember it until all bounds are known."""
@@ -52,15 +51,16 @@ class _LimitsAsRows(ProgramBuilder):
         """The program whose variables keep only the bounds that nobody may move."""
         self._add_positions()
         lower, upper = np.full(self.n, -np.inf), np.full(self.n, np.inf)
-        for low, high, names in self._bounds:
+        for part, low, high, names in self._bounds:
+            place = part.weights
             fixed_low, fixed_high = _fixed(names[0]), _fixed(names[1])
             # A floor above zero that gives way altogether leaves a weight that may not be sold short. A range around
             # the current weight, of one name, is no floor.
             floor = (low > 0.0) & np.array([a != b for a, b in zip(*names, strict=True)], dtype=bool)
-            lower = np.maximum(lower, np.where(fixed_low, low, np.where(floor, 0.0, -np.inf)))
-            upper = np.minimum(upper, np.where(fixed_high, high, np.inf))
-            self._add_bound_rows(-1.0, low, np.isfinite(low) & ~fixed_low, names[0])
-            self._add_bound_rows(1.0, high, np.isfinite(high) & ~fixed_high, names[1])
+            lower[place] = np.maximum(lower[place], np.where(fixed_low, low, np.where(floor, 0.0, -np.inf)))
+            upper[place] = np.minimum(upper[place], np.where(fixed_high, high, np.inf))
+            part._add_bound_rows(-1.0, low, np.isfinite(low) & ~fixed_low, names[0])
+            part._add_bound_rows(1.0, high, np.isfinite(high) & ~fixed_high, names[1])
         program = super().build()
         return replace(
             program,
@@ -79,7 +79,7 @@ class _LimitsAsRows(ProgramBuilder):
         if not self._positions:
             return
         indices = [position.index for position in self._positions]
-        box = [np.abs(bound[np.isfinite(bound)]).max(initial=0.0) for *both, _ in self._bounds for bound in both]
+        box = [np.abs(bound[np.isfinite(bound)]).max(initial=0.0) for _, *both, _ in self._bounds for bound in both]
         reach, count = max([1.0, *box]), len(indices)
         p = self._switches(np.ones(count))
         s = self._switches((self.box[0][indices] < 0.0).astype(float))
@@ -98,7 +98,7 @@ class _LimitsAsRows(ProgramBuilder):
     def _switches(self, upper: Vector) -> slice:
         """Variables that are 0 or 1, and 0 where `upper` is."""
         place = self.add_variables(len(upper), lower=0.0, upper=1.0)
-        self._upper[place] = upper
+        self._collected.upper[place] = upper
         for index in np.flatnonzero(upper).tolist():
             super().add_integral(DEFINITION, place.start + index, 1.0)
         return place

@@ -74,7 +74,7 @@ def _kept(program: Program, ray: Vector) -> bool:
 def _recession(program: Program) -> Program:
     """Directions of the program: constants zero, finite bounds at zero, and nothing that the quadratic part sees."""
     seen = _seen(program.P)
-    count, start = len(seen), len(program.b)
+    count, start = seen.shape[0], len(program.b)
     flat = widen(sp.csr_array(seen), program.size) if count else sp.csr_array((0, program.size))
     block = RowBlock((DEFINITION,) * count, Cone.ZERO, start, start + count)
     return replace(
@@ -92,10 +92,12 @@ def _recession(program: Program) -> Program:
     )
 
 
-def _seen(P: Quadratic) -> Matrix:
+def _seen(P: Quadratic) -> Matrix | sp.csr_array:
     """(k, n) orthonormal rows that span the directions in which P is more than rounding."""
     if P.is_zero:
-        return np.zeros((0, 0))
+        return np.zeros((0, P.size))
+    if P.parts:
+        return sp.csr_array(sp.block_diag([_seen(part) for part in P.parts], format="csr"))
     values, vectors = np.linalg.eigh(P.dense)
     return np.asarray(vectors[:, values > _FLAT * values[-1]].T, dtype=np.float64)
 

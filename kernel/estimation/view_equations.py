@@ -52,33 +52,81 @@ class _Factor:
         whitened: FloatArray = solve_triangular(self.L, rows, lower=True, check_finite=False)
         return whitened
 
+    def unwhiten(self, rows: FloatArray) -> FloatArray:
+        unwhitened: FloatArray = solve_triangular(self.L, rows, lower=True, trans="T", check_finite=False)
+        return unwhitened
 
-def whiten(equations: ViewEquations) -> tuple[FloatArray, FloatArray]:
+    @property
+    def shares(self) -> FloatArray:
+        """(r, k - r) how each dependent row is made of the chosen ones."""
+        return self.unwhiten(self.whiten(self.C[np.ix_(self.chosen, self.dependent)]))
+
+    def solve(self, y: FloatArray) -> FloatArray:
+        """(k,) the least solution of C z = d, where y is the whitened d."""
+        z = np.zeros(len(self.C))
+        z[self.chosen] = self.unwhiten(y)
+        if self.dependent.size:
+            null = np.zeros((len(self.C), len(self.dependent)))
+            null[self.chosen], null[self.dependent] = self.shares, -np.eye(len(self.dependent))
+            basis, _ = np.linalg.qr(null)
+            z -= basis @ (basis.T @ z)
+        return z
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhitenedViews:
     """Independent views made uncorrelated with unit variance.
 
-    B'B = A' G^+ A,  B'y = A' G^+ gap
+    B'B = A' G^+ A,  B'y = A' G^+ gap = A'z
+
+    Attributes:
+        B: (r, n), r <= k the number of independent views.
+        y: (r,).
+        z: (k,) the solution of G z = gap that is least in units of the views' deviations, so that views which say the
+            same have the same part in it; 0 for a view on a portfolio without risk.
+    """
+
+    B: FloatArray
+    y: FloatArray
+    z: FloatArray
+
+
+def whiten(equations: ViewEquations) -> WhitenedViews:
+    """Solve the system of the views.
 
     Args:
         equations: The system; it is singular when certain views (omega = 0) depend on each other.
 
     Returns:
-        B (r, n) and y (r,), with r <= k the number of independent views.
+        The independent views, and the solution over all of them.
 
     Raises:
         ProblemError: Certain views contradict each other, or one contradicts a return that has no risk.
     """
     deviation = np.sqrt(equations.G.diagonal())
-    risky = deviation > 0
+    risky, z = deviation > 0, np.zeros(len(deviation))
     _refuse_changed_certainty(equations, ~risky)
     if not risky.any():
-        return np.zeros((0, equations.A.shape[1])), np.zeros(0)
+        return WhitenedViews(np.zeros((0, equations.A.shape[1])), np.zeros(0), z)
     scale = deviation[risky]
     factor = _factorise(equations.G[np.ix_(risky, risky)] / np.outer(scale, scale))
     B = factor.whiten((equations.A[risky] / scale[:, None])[factor.chosen])
     y = factor.whiten((equations.gap[risky] / scale)[factor.chosen])
     if factor.dependent.size:
         _refuse_contradiction(equations, factor, np.flatnonzero(risky), scale)
-    return B, y
+    z[risky] = factor.solve(y) / scale
+    return WhitenedViews(B, y, z)
+
+
+def solve_views(G: FloatArray, gap: FloatArray) -> FloatArray:
+    """(k,) G^+ gap for a PSD matrix in whose range the gap lies, least in units of the diagonal's roots."""
+    deviation = np.sqrt(G.diagonal())
+    risky, z = deviation > 0, np.zeros(len(deviation))
+    if risky.any():
+        scale = deviation[risky]
+        factor = _factorise(G[np.ix_(risky, risky)] / np.outer(scale, scale))
+        z[risky] = factor.solve(factor.whiten((gap[risky] / scale)[factor.chosen])) / scale
+    return z
 
 
 def _factorise(C: FloatArray) -> _Factor:
@@ -104,8 +152,7 @@ def _refuse_contradiction(
 ) -> None:
     """Each certain view that follows from the others must say what follows."""
     gap, size = equations.gap[rows] / scale, equations.magnitude[rows] / scale
-    half = factor.whiten(factor.C[np.ix_(factor.chosen, factor.dependent)])
-    shares = solve_triangular(factor.L, half, lower=True, trans="T", check_finite=False)
+    shares = factor.shares
     excess = gap[factor.dependent] - shares.T @ gap[factor.chosen]
     limit = CONFLICT_TOLERANCE * (size[factor.dependent] + np.abs(shares).T @ size[factor.chosen])
     wrong = np.flatnonzero(np.abs(excess) > limit)

@@ -15,7 +15,8 @@ import numpy as np
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import LARGEST_RETURN, FloatArray, checked_positive, checked_vector, read_only
 from kernel.estimation.expected_returns import equilibrium
-from kernel.estimation.view_equations import ViewEquations, whiten
+from kernel.estimation.view_consistency import ViewConsistency, measure_consistency
+from kernel.estimation.view_equations import ViewEquations, WhitenedViews, solve_views, whiten
 
 # Relative to the largest variance the legs could add up to: what cancellation leaves of a variance of zero.
 RISKLESS_TOLERANCE = 1e-13
@@ -65,23 +66,38 @@ class BlackLittermanInput:
     views: tuple[View, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ViewReport:
     """What became of one view; returns are annual and in excess of the risk-free rate.
 
+    Where certain views follow from each other, what they bring together is shared by the least-norm solution.
+
     Attributes:
         name: The view's name.
+        net_weight: Sum of p: 1 for an absolute view, 0 for a relative one.
         expected_return: q as given.
         prior_return: p' pi.
         posterior_return: p' of the posterior mean.
         variance: omega as used; 0 for a certain view.
+        confidence: In [0, 1], Idzorek's: p' tau Sigma p / (p' tau Sigma p + omega); 1 for a certain view.
+        return_changes: (n,) the view's part A_k' z_k of the posterior less the prior, with G z = Q - P pi; over all
+            views they add up to it. Read-only.
+        tilt: lambda_k / (1 + tau) of He & Litterman: the unconstrained optimal portfolio (delta Sigma_posterior)^-1 mu
+            is w_market / (1 + tau) and every p times its tilt. Not zero for a view that repeats the equilibrium, which
+            makes its portfolio less uncertain.
+        standard_score: (q - p' pi) / sqrt(p' tau Sigma p + omega); 0 for a portfolio without risk.
     """
 
     name: str
+    net_weight: float
     expected_return: float
     prior_return: float
     posterior_return: float
     variance: float
+    confidence: float
+    return_changes: FloatArray
+    tilt: float
+    standard_score: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +110,7 @@ class BlackLittermanPosterior:
         Sigma_posterior: (n, n) covariance of returns, Sigma + M.
         M: (n, n) covariance of the posterior mean, PSD up to rounding.
         views: One report per view, in the order given.
+        consistency: How well the views agree with the equilibrium and with each other.
     """
 
     prior: FloatArray
@@ -101,6 +118,7 @@ class BlackLittermanPosterior:
     Sigma_posterior: FloatArray
     M: FloatArray
     views: tuple[ViewReport, ...]
+    consistency: ViewConsistency
 
 
 def black_litterman(problem: BlackLittermanInput) -> BlackLittermanPosterior:
@@ -131,15 +149,65 @@ def black_litterman(problem: BlackLittermanInput) -> BlackLittermanPosterior:
     A = tau * (P @ problem.Sigma)
     risks = _view_risks(P, A, tau * problem.Sigma.diagonal())
     omega = np.array([_omega(view, float(risk)) for view, risk in zip(views, risks, strict=True)], dtype=np.float64)
-    B, y = whiten(_equations(views, (P, A, risks + omega), prior))
-    posterior = prior + B.T @ y
-    M = tau * problem.Sigma - B.T @ B
-    before, after = P @ prior, P @ posterior
-    reports = tuple(
-        ViewReport(view.name, view.expected_return, float(before[i]), float(after[i]), float(omega[i]))
+    equations = _equations(views, (P, A, risks + omega), prior)
+    found = whiten(equations)
+    posterior = prior + found.B.T @ found.y
+    M = tau * problem.Sigma - found.B.T @ found.B
+    stated = _Stated(P, risks, omega, np.column_stack([P @ prior, P @ posterior]))
+    tilts = _lambdas(problem, stated, equations) / (1.0 + tau)
+    return BlackLittermanPosterior(
+        prior,
+        read_only(posterior),
+        read_only(problem.Sigma + M),
+        read_only(M),
+        _reports(views, stated, (equations, found), tilts),
+        measure_consistency(equations, found),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stated:
+    """The views as matrices: P, p' tau Sigma p, omega, and the returns of P before and after (k, 2)."""
+
+    P: FloatArray
+    risks: FloatArray
+    omega: FloatArray
+    returns: FloatArray
+
+
+def _lambdas(problem: BlackLittermanInput, stated: _Stated, equations: ViewEquations) -> FloatArray:
+    """(k,) lambda = tau/delta [P tau Sigma P'/(1 + tau) + Omega]^-1 (Q - P pi/(1 + tau)); Omega may have zeros."""
+    tau = problem.tau
+    H = equations.G / (1.0 + tau)
+    np.fill_diagonal(H, stated.risks / (1.0 + tau) + stated.omega)
+    surprise = equations.gap + stated.returns[:, 0] * (tau / (1.0 + tau))
+    return tau / problem.risk_aversion * solve_views(H, surprise)
+
+
+def _reports(
+    views: tuple[View, ...], stated: _Stated, solved: tuple[ViewEquations, WhitenedViews], tilts: FloatArray
+) -> tuple[ViewReport, ...]:
+    equations, found = solved
+    total = stated.risks + stated.omega
+    safe = np.where(total > 0, total, 1.0)
+    confidence = np.where(stated.omega > 0, stated.risks / safe, 1.0).tolist()
+    scores = np.where(total > 0, equations.gap / np.sqrt(safe), 0.0).tolist()
+    changes = read_only(equations.A * found.z[:, None])
+    return tuple(
+        ViewReport(
+            name=view.name,
+            net_weight=float(stated.P[i].sum()),
+            expected_return=view.expected_return,
+            prior_return=float(stated.returns[i, 0]),
+            posterior_return=float(stated.returns[i, 1]),
+            variance=float(stated.omega[i]),
+            confidence=confidence[i],
+            return_changes=changes[i],
+            tilt=float(tilts[i]),
+            standard_score=scores[i],
+        )
         for i, view in enumerate(views)
     )
-    return BlackLittermanPosterior(prior, read_only(posterior), read_only(problem.Sigma + M), read_only(M), reports)
 
 
 def _equations(

@@ -191,6 +191,8 @@ class Reduction:
 
 def products(P: Quadratic, X: Matrix) -> Matrix:
     """(k, n) P x for the rows of X (k, n); of a dense P only the rows of variables that are not zero are read."""
+    if P.parts:
+        return np.array([P.times(x) for x in X]).reshape(X.shape)
     if P.matrix is not None:
         used = np.flatnonzero(X.any(axis=0))
         return np.asarray(X[:, used] @ P.matrix[used])

@@ -22,7 +22,7 @@ from kernel.problem import Moments
 _ONE = np.ones(1)
 
 
-class _RootOfSquare:
+class RootOfSquare:
     """A risk r that enters programs through r^2 / 2."""
 
     def penalty(self, risk: float) -> float:
@@ -39,7 +39,7 @@ class _RootOfSquare:
 
 
 @dataclass(frozen=True, slots=True)
-class Volatility(_RootOfSquare):
+class Volatility(RootOfSquare):
     """The standard deviation of the annual return."""
 
     moments: Moments
@@ -121,7 +121,7 @@ class Variance(EpigraphMeasure):
 
 
 @dataclass(frozen=True, slots=True)
-class TrackingError(_RootOfSquare):
+class TrackingError(RootOfSquare):
     """The standard deviation of the annual return's difference to a benchmark: ``||root w - shift||``.
 
     Attributes:

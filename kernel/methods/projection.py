@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kernel.canonical import Vector
+from kernel.hierarchy.clustering import Dendrogram
 from kernel.measures.volatility import TrackingError
-from kernel.methods.mean_risk import measurements, optimize
+from kernel.methods.mean_risk import measurements, optimize, relative_gap
 from kernel.objectives import MinimizeRisk
 from kernel.problem import Problem, Settings
+from kernel.quadratic import Indices
 from kernel.solution import Certificate, ConstraintReport, Solution
 from kernel.status import Status
 
@@ -43,6 +45,21 @@ class Displacement:
         return cls(target, float(np.linalg.norm(change)), 0.5 * float(np.abs(change).sum()))
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceEvidence:
+    """What is said beside weights by a rule.
+
+    Attributes:
+        displacement: From the rule's weights to those that meet every limit.
+        dendrogram: The tree behind the rule's weights; None for a rule without one.
+        clusters: (n,) of the tree's assets, numbers from 0; None where the rule has none.
+    """
+
+    displacement: Displacement
+    dendrogram: Dendrogram | None = None
+    clusters: Indices | None = None
+
+
 def project(problem: Problem, target: Vector, settings: Settings, *, risk_aversion: float = 1.0) -> Solution:
     """The portfolio nearest to `target` among those that meet every limit of `problem`.
 
@@ -63,7 +80,17 @@ def project(problem: Problem, target: Vector, settings: Settings, *, risk_aversi
         if kept is not None:
             return kept
     distance = TrackingError(np.eye(problem.moments.n), target, name="distance", unit="weight")
-    return optimize(replace(problem, objective=MinimizeRisk(risk_aversion), measure=distance), settings)
+    return _bounded(optimize(replace(problem, objective=MinimizeRisk(risk_aversion), measure=distance), settings))
+
+
+def _bounded(solution: Solution) -> Solution:
+    """The solution, with the bound that holds of itself where a search was stopped before it proved a better one."""
+    certificate = solution.certificate
+    if certificate is None or certificate.bound >= 0.0 or solution.status is not Status.LIMIT_REACHED:
+        return solution
+    gap = relative_gap(certificate.objective, 0.0)
+    message = f"a limit was reached: best found {certificate.objective:.6g}, and no distance is below 0"
+    return replace(solution, message=message, certificate=replace(certificate, bound=0.0, gap=gap))
 
 
 def _where_it_is(problem: Problem, target: Vector) -> Solution | None:

@@ -17,6 +17,7 @@ from kernel.solvers.highs_lp import HighsSolver
 from kernel.solvers.least_norm import LeastNorm
 from kernel.solvers.piqp_qp import PiqpSolver
 from kernel.solvers.polish import polish
+from kernel.solvers.power_costs import PowerCosts, polish_power_costs
 from kernel.solvers.scaling import Scaled
 from kernel.solvers.working_set import solve_on_working_set
 
@@ -38,7 +39,7 @@ def solve_convex(program: Program, settings: Settings, start: Vector | None = No
     """Solve a convex program; the next solver is asked when one fails, and solutions are polished."""
     if (program.lower > program.upper).any():
         return RawSolution(RawStatus.INFEASIBLE, program.lower, np.zeros(len(program.b)), 0, "bounds")
-    solution = solve_on_working_set(program, settings, start, _solve_part)
+    solution = None if program.P.parts else solve_on_working_set(program, settings, start, _solve_part)
     return _solve_whole(program, settings) if solution is None else solution
 
 
@@ -55,16 +56,21 @@ def _solve_whole(program: Program, settings: Settings, *, final: bool = True) ->
     raw = _scaled_answer(program, settings, final=final)
     if raw.status is not RawStatus.SOLVED:
         return raw
-    dense = program.has_linear_rows and program.size <= _LARGEST_DENSE
-    x, z = (polish if dense else polish_conic)(program, raw.x, raw.z)
+    # Limits that tie periods together often hold by more rows than one: only the conic polish takes that.
+    dense = program.has_linear_rows and program.size <= _LARGEST_DENSE and not program.P.parts
+    x, z = polish(program, raw.x, raw.z) if dense else polish_conic(program, *_without_power_costs(program, raw))
     return replace(raw, x=x, z=z)
+
+
+def _without_power_costs(program: Program, raw: RawSolution) -> tuple[Vector, Vector]:
+    return (raw.x, raw.z) if program.has_linear_rows else polish_power_costs(program, raw.x, raw.z)
 
 
 def _solve_easier(program: Program, settings: Settings, *, final: bool) -> RawSolution | None:
     """The answer to a program with cones by way of one without; None where there is no such way."""
     norm = LeastNorm.of(program)
     if norm is None:
-        return _solve_without_cones(program, settings)
+        return None if PowerCosts.of(program) else _solve_without_cones(program, settings)
     raw = _solve_whole(norm.program, settings, final=final)
     if raw.status is RawStatus.INFEASIBLE:
         return replace(raw, x=np.zeros(program.size), z=np.zeros(len(program.b)))

@@ -55,7 +55,7 @@ class ClarabelSolver:
         if len(long):
             A, b, cones = _lift(A, b, cones, long)
         q = np.append(program.q, np.zeros(len(long)))
-        upper = sp.coo_array(np.triu(program.P.dense))
+        upper = sp.coo_array(sp.triu(program.P.sparse))
         P = sp.csc_array((upper.data, (upper.row, upper.col)), shape=(len(q), len(q)))
         for caution in _CAUTIONS:
             options = _options(settings, caution)

@@ -34,9 +34,13 @@ from kernel.quadratic import Indices
 _STEPS = 5
 _CORRECTIONS = 6
 _LARGEST_SYSTEM = 6_000
+# The same where the quadratic part, and with it the factorisation, falls into blocks.
+_LARGEST_IN_BLOCKS = 40_000
 # Up to this size a dense factorisation is quicker, and never fails on structure.
 _LARGEST_DENSE = 400
 _EXACT = 1e-13
+# What steps next to a known point add to the diagonal, in the units of the program, and how many there are.
+_PROXIMAL, _PROXIMAL_STEPS = 1e-9, 6
 _ROUNDING = 1e-13
 # A cone at its tip has no normal.
 _TIP = 1e-6
@@ -78,8 +82,9 @@ def polish_conic(program: Program, x: Vector, z: Vector) -> tuple[Vector, Vector
     """
     best, least = (x, z), _error(program, x, z)
     active = _read_active(program, x, z)
+    largest = _LARGEST_IN_BLOCKS if program.P.parts else _LARGEST_SYSTEM
     for _ in range(_CORRECTIONS):
-        if active is None or active.size > _LARGEST_SYSTEM or least <= _EXACT:
+        if active is None or active.size > largest or least <= _EXACT:
             break
         found = _iterate(program, active, x, z)
         if found is None:
@@ -149,12 +154,12 @@ def _corrected(program: Program, active: _Active, x: Vector, z: Vector) -> _Acti
     fixed = program.lower == program.upper
     below, above = x < program.lower - _ROUNDING, x > program.upper + _ROUNDING
     leave_lower, leave_upper = active.lower & (r < -_ROUNDING) & ~fixed, active.upper & (r > _ROUNDING)
-    unequal = program.mask(Cone.NONNEGATIVE)
+    unequal, held = program.mask(Cone.NONNEGATIVE), {block.start for block in active.cones}
     enter, leave = unequal & (s < -_ROUNDING) & ~active.rows, unequal & active.rows & (z < -_ROUNDING)
     cones = tuple(
         block
         for block in program.blocks
-        if not block.cone.is_linear and _binds(block, s[block.rows], z[block.rows], held=block in active.cones)
+        if not block.cone.is_linear and _binds(block, s[block.rows], z[block.rows], held=block.start in held)
     )
     if any(_at_tip(block.cone, s[block.rows]) for block in cones):
         return None
@@ -220,7 +225,11 @@ def _newton(
     gradient = (program.quadratic(x) + program.q)[free]
     distances = np.array([_distance(block.cone, s[block.rows]) for block in active.cones])
     right = np.concatenate([-gradient, s[active.rows], distances, np.zeros(outer.shape[0])])
-    solved = _solved(sp.csc_array(K), right)
+    system = sp.csc_array(K)
+    solved = _solved(system, right)
+    if solved is None:
+        known = np.concatenate([np.zeros(len(free)), y, multipliers, np.zeros(outer.shape[0])])
+        solved = _solved_nearby(system, right, known, len(free))
     if solved is None:
         return None
     ends = np.cumsum([len(free), A_rows.shape[0], len(active.cones)])
@@ -242,15 +251,16 @@ def _curvature(
     """
     size = A.shape[1]
     inner = active.free[active.free < program.P.size]
-    P = sp.coo_array(program.P.block(inner)) if len(inner) else sp.coo_array((0, 0))
+    P = sp.coo_array(program.P.restricted(inner).sparse) if len(inner) else sp.coo_array((0, 0))
     H = sp.csr_array(sp.coo_array((P.data, (P.row, P.col)), shape=(size, size)))
-    outer = [sp.csr_array((0, size))]
-    for block, m in zip(active.cones, multipliers.tolist(), strict=True):
-        if block.cone is Cone.SECOND_ORDER:
-            tail = sp.csr_array(A[block.start + 1 : block.stop])
-            norm, bend = float(np.linalg.norm(s[block.start + 1 : block.stop])), max(m, 0.0)
-            H = H + (bend / norm) * (tail.T @ tail)
-            outer.append(sp.csr_array(np.sqrt(bend / norm**3) * s[None, block.start + 1 : block.stop] @ tail))
+    second = [(b, m) for b, m in zip(active.cones, multipliers.tolist(), strict=True) if b.cone is Cone.SECOND_ORDER]
+    tails = np.concatenate([np.zeros(0, dtype=np.intp), *(np.arange(b.start + 1, b.stop) for b, _ in second)])
+    owner = np.repeat(np.arange(len(second)), [b.stop - b.start - 1 for b, _ in second])
+    norms = np.sqrt(np.bincount(owner, s[tails] ** 2, minlength=len(second)))
+    bends = np.array([max(m, 0.0) for _, m in second])
+    tail = sp.diags_array(np.sqrt(bends / norms)[owner], format="csr") @ A[tails]
+    units = sp.csr_array((s[tails] / norms[owner], (owner, np.arange(len(tails)))), shape=(len(second), len(tails)))
+    H, outer = H + tail.T @ tail, units @ tail
     exponential = np.array([block.cone is Cone.EXPONENTIAL for block in active.cones], dtype=bool)
     first = np.array([block.start for block in active.cones], dtype=np.intp)[exponential]
     if len(first):
@@ -258,7 +268,7 @@ def _curvature(
         V = A[first] - sp.diags_array(r, format="csr") @ A[first + 1]
         weights = multipliers[exponential] * np.exp(r) / s[first + 1]
         H = H + V.T @ sp.diags_array(weights, format="csr") @ V
-    return sp.csr_array(H), sp.csr_array(sp.vstack(outer, format="csr"))
+    return sp.csr_array(H), sp.csr_array(outer)
 
 
 def _solved(K: sp.csc_array, right: Vector) -> Vector | None:
@@ -278,6 +288,26 @@ def _solved(K: sp.csc_array, right: Vector) -> Vector | None:
     solved = factor.solve(right)
     solved = solved + factor.solve(right - K @ solved)
     return np.asarray(solved) if np.isfinite(solved).all() else None
+
+
+def _solved_nearby(K: sp.csc_array, right: Vector, known: Vector, free: int) -> Vector | None:
+    """The solution of ``K v = right`` next to `known` where limits that are tied leave many, by the proximal method.
+
+    Each step adds a little to the diagonal, above zero for the free variables and below for multipliers, so that what
+    the equations leave open stays where it is. None where the steps do not end at a solution.
+    """
+    if not np.isfinite(K.data).all():
+        return None
+    diagonal = np.append(np.full(free, _PROXIMAL), np.full(K.shape[0] - free, -_PROXIMAL))
+    diagonal[free:][K.diagonal()[free:] > 0.0] = 0.0
+    try:
+        factor = scipy.sparse.linalg.splu(sp.csc_array(K + sp.diags_array(diagonal)))
+    except RuntimeError:
+        return None
+    solved = known
+    for _ in range(_PROXIMAL_STEPS):
+        solved = solved + factor.solve(right - K @ solved)
+    return solved if np.isfinite(solved).all() else None
 
 
 def _solved_densely(K: sp.csc_array, right: Vector) -> Vector | None:

@@ -60,19 +60,25 @@ def _is_sparse(program: Program) -> bool:
     """Whether most of a large program is zeros."""
     if program.size < _FEWEST_SPARSE:
         return False
-    quadratic = program.P.size if _is_diagonal(program.P) else program.P.size**2
-    return program.A.nnz + quadratic < _DENSEST_SPARSE * program.size * (program.size + len(program.b))
+    return program.A.nnz + _entries(program.P) < _DENSEST_SPARSE * program.size * (program.size + len(program.b))
+
+
+def _entries(P: Quadratic) -> int:
+    """How many of P may differ from zero."""
+    if P.parts:
+        return sum(_entries(part) for part in P.parts)
+    return P.size if _is_diagonal(P) else P.size**2
 
 
 def _is_diagonal(P: Quadratic) -> bool:
-    return P.matrix is None and (P.factor is None or len(P.factor) == 0)
+    return P.matrix is None and not P.parts and (P.factor is None or len(P.factor) == 0)
 
 
 def _hessian(program: Program, *, sparse: bool) -> sp.csc_matrix | Matrix:
     leading = program.P.size
     if sparse:
         diagonal = _is_diagonal(program.P)
-        entries = sp.coo_array(sp.diags_array(program.P.diagonal_entries) if diagonal else program.P.dense)
+        entries = sp.coo_array(sp.diags_array(program.P.diagonal_entries) if diagonal else program.P.sparse)
         shape = (program.size, program.size)
         return sp.csc_matrix((entries.data, (entries.row, entries.col)), shape=shape)
     P = np.zeros((program.size, program.size), order="F")

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.estimation import views
 from kernel.estimation.data_checks import CheckSettings, Finding, Severity, check_prices
+from kernel.estimation.entropy_pooling import EntropyPosterior
+from kernel.estimation.views import BlackLittermanPosterior
 from kernel.problem import Moments
 from kernel.quadratic import Quadratic
 from kernel.scenarios import Scenarios
 from server.compute.inputs import PERIODS_PER_YEAR, Floats, MarketInputs, Window
+from server.compute.pooling import pooled
 from server.compute.returns_models import ExpectedReturns, expected_returns, market_weights
-from server.compute.risk_models import Risk, estimate_risk
+from server.compute.risk_models import estimate_risk
+from server.compute.views import black_litterman
 from server.errors import NotReady
-from server.specs import CASH, ModelSpec, ScenarioSpec, ViewSpec, ViewsSpec
+from server.specs import CASH, ModelSpec, ScenarioSpec
 
 __all__ = ["PERIODS_PER_YEAR", "Estimate", "check_window", "estimate"]
 
@@ -36,6 +39,7 @@ class Estimate:
         factor_set_id: Of the factor model, empty without.
         posterior: Of Black-Litterman, None without views.
         market_weights: (n,) of the equilibrium, None without one.
+        pooling: What views on the distribution made of the scenarios' probabilities, None without views.
     """
 
     moments: Moments
@@ -47,8 +51,9 @@ class Estimate:
     repair_distance: float = 0.0
     returns_shrinkage: float | None = None
     factor_set_id: str = ""
-    posterior: views.BlackLittermanPosterior | None = None
+    posterior: BlackLittermanPosterior | None = None
     market_weights: Floats | None = None
+    pooling: EntropyPosterior | None = None
 
     @property
     def R(self) -> Floats:  # noqa: N802 - the literature's symbol
@@ -61,20 +66,23 @@ def estimate(inputs: MarketInputs, model: ModelSpec) -> Estimate:
 
     Raises:
         NotReady: An asset has no complete history in the window; every one is named.
-        ProblemError: What the caller provided is no covariance, or its views contradict each other.
+        ContradictoryViews: Views on the distribution cannot hold together.
+        ProblemError: What the caller provided is no covariance, or its views on returns contradict each other.
     """
     if model.scenarios is not None:
         return _from_scenarios(inputs, model, model.scenarios)
     window = check_window(inputs, model)
     returns = inputs.closes[1:] / inputs.closes[:-1] - 1.0
     R = np.column_stack([returns, np.full(len(returns), model.risk_free_rate / PERIODS_PER_YEAR)])
+    if model.distribution_views:
+        return _by_probabilities(model, Scenarios.history(inputs.names, R, PERIODS_PER_YEAR), window)
     risk = estimate_risk(inputs, model, returns)
     posterior, covariance = None, risk.covariance
     if model.views is None:
         found = expected_returns(inputs, model, returns, risk)
     else:
         market = market_weights(inputs, model.views.market_caps)
-        posterior = _posterior(inputs, model.views, risk, market)
+        posterior = black_litterman(inputs, model, risk, market)
         covariance = posterior.Sigma_posterior
         found = ExpectedReturns(posterior.posterior + model.risk_free_rate, market_weights=market)
     return Estimate(
@@ -111,7 +119,7 @@ def _unusable(inputs: MarketInputs, errors: list[Finding]) -> str:
 
 
 def _from_scenarios(inputs: MarketInputs, model: ModelSpec, spec: ScenarioSpec) -> Estimate:
-    """Means and covariance weighted by the probabilities. Of prices only the last is used, to value the portfolio."""
+    """Of prices only the last is used, to value the portfolio."""
     assert spec.R is not None
     assert spec.p is not None
     periods, place = PERIODS_PER_YEAR / spec.days, {name: k for k, name in enumerate(spec.names)}
@@ -119,36 +127,30 @@ def _from_scenarios(inputs: MarketInputs, model: ModelSpec, spec: ScenarioSpec) 
     R = np.column_stack([spec.R[:, [place[name] for name in inputs.ids]], cash])
     # Probabilities as text round to 1 within 1e-9; programs want it exact.
     scenarios = Scenarios(inputs.names, R, spec.p / spec.p.sum(), periods, spec.ordered)
-    centred = scenarios.R - scenarios.mean
+    window = Window(str(inputs.dates[0]), str(inputs.dates[-1]), len(spec.p), ())
+    return _by_probabilities(model, scenarios, window)
+
+
+def _by_probabilities(model: ModelSpec, scenarios: Scenarios, window: Window) -> Estimate:
+    """Means and covariance weighted by the probabilities, which views on the distribution change first."""
+    method, posterior = "scenarios", None
+    if model.distribution_views:
+        method = "entropy_pooling"
+        scenarios, posterior = pooled(scenarios, model.distribution_views)
+    periods, centred = scenarios.periods_per_year, scenarios.R - scenarios.mean
     centred[:, -1] = 0.0
     factor = centred * np.sqrt(periods * scenarios.p)[:, None]
-    covariance = Quadratic(factor=factor) if len(factor) < len(inputs.names) else factor.T @ factor
+    covariance = Quadratic(factor=factor) if len(factor) < scenarios.n else factor.T @ factor
     mu = periods * scenarios.mean
     mu[-1] = model.risk_free_rate
     return Estimate(
-        moments=Moments(inputs.names, mu, covariance),
+        moments=Moments(scenarios.names, mu, covariance),
         scenarios=scenarios,
-        window=Window(str(inputs.dates[0]), str(inputs.dates[-1]), len(spec.p), ()),
-        returns_method="scenarios",
-        risk_method="scenarios",
+        window=window,
+        returns_method=method,
+        risk_method=method,
+        pooling=posterior,
     )
-
-
-def _posterior(inputs: MarketInputs, spec: ViewsSpec, risk: Risk, market: Floats) -> views.BlackLittermanPosterior:
-    return views.black_litterman(
-        views.BlackLittermanInput(
-            Sigma=risk.Sigma,
-            market_weights=market,
-            risk_aversion=spec.risk_aversion,
-            tau=spec.tau,
-            views=tuple(_view(inputs, view) for view in spec.views),
-        )
-    )
-
-
-def _view(inputs: MarketInputs, view: ViewSpec) -> views.View:
-    weights = np.array([view.weights.get(name, 0.0) for name in inputs.ids])
-    return views.View(view.name, weights, view.expected_return, view.confidence, view.variance)
 
 
 def _with_cash(inputs: MarketInputs, mu: Floats, covariance: Floats | Quadratic, risk_free_rate: float) -> Moments:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernel.frontier import EfficientFrontier, FrontierPoint, FrontierRequest, efficient_frontier
+from kernel.frontier.resampled import Resampling, resampled_frontier
 from server.compute.channel import sending
 from server.compute.estimate import Estimate
 from server.compute.inputs import MarketInputs
 from server.compute.memory import remembered_estimate
 from server.compute.optimization import solver_settings
 from server.compute.problem import build_problem
-from server.specs import FrontierSpec
+from server.specs import FrontierSpec, ResamplingSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,20 @@ def run_frontier(
     estimated = remembered_estimate(inputs, asked.model)
     problem = build_problem(inputs, estimated, asked)
     request = FrontierRequest(spec.points, asked.model.risk_free_rate, spec.min_return, spec.max_risk)
-    frontier = efficient_frontier(problem, request, solver_settings(asked.time_limit_seconds), found)
+    settings = solver_settings(asked.time_limit_seconds)
+    if spec.resampling is None:
+        frontier = efficient_frontier(problem, request, settings, found)
+    else:
+        resampling = _resampling(estimated, spec.resampling)
+        frontier = resampled_frontier(problem, request, resampling, settings, found)
     risk = problem.measure.of(inputs.weights_with_cash)
     return FrontierAnswer(inputs.names, frontier, estimated, risk, time.perf_counter() - started)
+
+
+def _resampling(estimated: Estimate, asked: ResamplingSpec) -> Resampling:
+    """Histories as long as the one behind the estimate."""
+    scenarios = estimated.scenarios
+    return Resampling(asked.draws, asked.seed, scenarios.T, scenarios.periods_per_year)
 
 
 def stream_frontier(inputs: MarketInputs, spec: FrontierSpec, address: str) -> FrontierAnswer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kernel.errors import ProblemError
@@ -32,6 +34,14 @@ def measure_of_request(inputs: MarketInputs, estimated: Estimate, spec: Optimiza
     return measure_of(spec.risk_measure, estimated, spec.model, target=target)
 
 
+def measure_of_instruments(estimated: Estimate, spec: OptimizationSpec) -> RiskMeasure:
+    """The measure of the request, on which the sure return of cash has no influence."""
+    R = estimated.scenarios.R.copy()
+    R[:, -1] = 0.0
+    without = replace(estimated, scenarios=replace(estimated.scenarios, R=R))
+    return measure_of(spec.risk_measure, without, spec.model)
+
+
 def tracking_error(inputs: MarketInputs, estimated: Estimate) -> TrackingError:
     """The deviation from the benchmark: from its series where there is one, else from its weights.
 
@@ -57,12 +67,12 @@ def benchmark_return(inputs: MarketInputs, estimated: Estimate) -> float:
 
 
 def benchmark_series(given: BenchmarkInputs, estimated: Estimate) -> Floats | None:
-    """(T,) returns of a benchmark's own series; None without, and beside scenarios, which have no days.
+    """(T,) returns of a benchmark's own series; None without, and beside scenarios and probabilities of their own.
 
     Raises:
         NotReady: The series has holes.
     """
-    if given.closes is None or estimated.risk_method == "scenarios":
+    if given.closes is None or estimated.risk_method in ("scenarios", "entropy_pooling"):
         return None
     if not np.isfinite(given.closes).all():
         raise NotReady(f"benchmark {given.id} has no price on some days of the window")

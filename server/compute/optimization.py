@@ -18,6 +18,7 @@ from server.compute.limits import Ground
 from server.compute.measures import benchmark_series, benchmark_weights, measure_of, risk_values
 from server.compute.memory import remembered_estimate
 from server.compute.methods import solve_request
+from server.compute.pooling import ContradictoryViews
 from server.compute.problem import ground_of, trading_cost
 from server.compute.terms import goals
 from server.specs import ModelSpec, OptimizationSpec
@@ -59,8 +60,11 @@ def solver_settings(time_limit_seconds: float) -> Settings:
 def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> OptimizationAnswer:
     """Estimate, solve, measure."""
     started = time.perf_counter()
-    estimated = remembered_estimate(inputs, spec.model)
     settings = solver_settings(spec.time_limit_seconds)
+    try:
+        estimated = remembered_estimate(inputs, spec.model)
+    except ContradictoryViews as error:
+        return _without_weights(inputs, spec.model, error.outcome, started)
     solved = solve_request(inputs, estimated, spec, settings)
     problem, solution = solved.problem, solved.solution
     w = solution.weights
@@ -82,6 +86,25 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
     )
 
 
+def _without_weights(inputs: MarketInputs, model: ModelSpec, solution: Solution, started: float) -> OptimizationAnswer:
+    """The answer where views on the distribution contradict each other: the current weights, without the views."""
+    prior = replace(model, distribution_views=())
+    estimated = remembered_estimate(inputs, prior)
+    return OptimizationAnswer(
+        names=inputs.names,
+        solution=solution,
+        estimate=estimated,
+        current=measure_weights(inputs, estimated, prior, inputs.weights_with_cash),
+        target=None,
+        transaction_cost=0.0,
+        risk_values={},
+        measure_contributions=None,
+        frontier=None,
+        surface=None,
+        solve_seconds=time.perf_counter() - started,
+    )
+
+
 def measure_weights(
     inputs: MarketInputs, estimated: Estimate, model: ModelSpec, w: Floats
 ) -> performance.PerformanceReport:
@@ -97,7 +120,8 @@ def measure_weights(
             periods_per_year=int(PERIODS_PER_YEAR),
         ),
     )
-    return report if model.scenarios is None else _weighted(report, estimated, model, w)
+    by_probabilities = model.scenarios is not None or estimated.pooling is not None
+    return _weighted(report, estimated, model, w) if by_probabilities else report
 
 
 def _weighted(

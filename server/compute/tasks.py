@@ -6,8 +6,17 @@ from server.compute.factors import run_factors
 from server.compute.frontier import run_frontier, stream_frontier
 from server.compute.optimization import run_optimization
 from server.compute.rebalance import run_rebalance
+from server.compute.validation import stream_validation
 
-__all__ = ["ready", "run_factors", "run_frontier", "run_optimization", "run_rebalance", "stream_frontier"]
+__all__ = [
+    "ready",
+    "run_factors",
+    "run_frontier",
+    "run_optimization",
+    "run_rebalance",
+    "stream_frontier",
+    "stream_validation",
+]
 
 
 def ready() -> None:

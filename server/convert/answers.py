@@ -17,7 +17,8 @@ from kernel.performance import PerformanceReport
 from kernel.solution import Solution
 from server.compute.inputs import Floats, MarketInputs
 from server.compute.optimization import OptimizationAnswer
-from server.convert.estimation import write_findings, write_provenance, write_views
+from server.convert.entropy_pooling import write_entropy_pooling
+from server.convert.estimation import write_findings, write_provenance
 from server.convert.evidence import write_evidence
 from server.convert.frontiers import write_points, write_surface
 from server.convert.sentences import objective_unit
@@ -28,6 +29,7 @@ from server.convert.solution import (
     write_explanation,
     write_outcome,
 )
+from server.convert.views import write_views
 from server.loading import Holdings
 from server.preparing import Prepared
 from server.specs import OptimizationSpec
@@ -61,6 +63,7 @@ def write_optimization(answer: OptimizationAnswer, prepared: Prepared) -> optimi
         infeasibility=write_explanation(solution.explanation),
         data_findings=write_findings(answer.estimate.window.findings),
         black_litterman=write_views(inputs, answer.estimate, spec.model),
+        entropy_pooling=write_entropy_pooling(answer.estimate),
         unbounded_direction=solution.direction,
     )
     solver = "" if solution.certificate is None else solution.certificate.solver

@@ -11,9 +11,8 @@ from portfolio_optimization.v1 import estimation_pb2 as pb
 import kernel
 from kernel.estimation.data_checks import Finding, Severity
 from server.compute.estimate import Estimate
-from server.compute.inputs import MarketInputs
 from server.convert.models import RETURNS_METHODS, RISK_METHODS
-from server.specs import ModelSpec, OptimizationSpec
+from server.specs import OptimizationSpec
 
 VERSIONS = {"kernel": kernel.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
 _SEVERITIES = {
@@ -58,27 +57,3 @@ def write_findings(findings: Iterable[Finding]) -> list[pb.DataFinding]:
         )
         for finding in findings
     ]
-
-
-def write_views(inputs: MarketInputs, estimate: Estimate, model: ModelSpec) -> pb.BlackLittermanResult | None:
-    """Prior, posterior and views of a Black-Litterman estimate; None without views."""
-    posterior = estimate.posterior
-    if posterior is None or model.views is None or estimate.market_weights is None:
-        return None
-    return pb.BlackLittermanResult(
-        prior_returns=dict(zip(inputs.ids, posterior.prior.tolist(), strict=True)),
-        posterior_returns=dict(zip(inputs.ids, posterior.posterior.tolist(), strict=True)),
-        market_weights=dict(zip(inputs.ids, estimate.market_weights.tolist(), strict=True)),
-        risk_aversion=model.views.risk_aversion,
-        tau=model.views.tau,
-        views=[
-            pb.ViewReport(
-                name=view.name,
-                expected_return=view.expected_return,
-                prior_return=view.prior_return,
-                posterior_return=view.posterior_return,
-                variance=view.variance,
-            )
-            for view in posterior.views
-        ],
-    )

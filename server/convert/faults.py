@@ -62,6 +62,11 @@ class Faults:
         """Note a fault."""
         self._faults.append(Fault(field, description))
 
+    def include(self, field: str, part: Faults) -> None:
+        """Note the faults of a message within this one, under its field."""
+        self._faults += [Fault(f"{field}.{fault.field}", fault.description) for fault in part._faults]
+        self._unserved += part._unserved
+
     def not_served(self, what: str) -> None:
         """Note something that a later version serves."""
         self._unserved.append(what)

@@ -10,6 +10,7 @@ from kernel.frontier import EfficientFrontier, FrontierPoint
 from kernel.methods.multi_objective import ParetoSurface
 from server.compute.frontier import FrontierAnswer
 from server.compute.inputs import MarketInputs
+from server.convert.entropy_pooling import write_entropy_pooling
 from server.convert.estimation import write_findings, write_provenance
 from server.convert.solution import allocation, write_explanation, write_outcome
 from server.specs import FrontierSpec, OptimizationSpec
@@ -51,7 +52,10 @@ def write_frontier(
         solve_seconds=answer.solve_seconds,
         resolution=frontier.resolution,
         unbounded_direction=frontier.failure.direction if frontier.failure else {},
+        entropy_pooling=write_entropy_pooling(answer.estimate),
     )
+    if spec.resampling is not None:
+        message.provenance.seed = spec.resampling.seed
     _write_beside(message, frontier, answer.names)
     if spec.include_turning_points:
         for corner in write_points(frontier.turning_points, answer.names):

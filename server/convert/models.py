@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from portfolio_optimization.v1 import estimation_pb2 as pb
 
 from kernel.estimation.arrays import LARGEST_RETURN, SMALLEST_HALF_LIFE
-from kernel.estimation.views import LARGEST_VARIANCE, SMALLEST_CONFIDENCE
 from server.convert.faults import FRACTION, POSITIVE, Bounds, Faults
-from server.specs import CASH, ReturnsSpec, RiskSpec, ViewSpec, ViewsSpec
+from server.specs import CASH, ReturnsSpec, RiskSpec
 
 _RETURNS = {
     pb.EXPECTED_RETURNS_METHOD_HISTORICAL_MEAN: "historical_mean",
@@ -34,12 +31,13 @@ _RISK = {
 RETURNS_METHODS = {name: number for number, name in _RETURNS.items()} | {
     "black_litterman": pb.EXPECTED_RETURNS_METHOD_BLACK_LITTERMAN,
     "scenarios": pb.EXPECTED_RETURNS_METHOD_SCENARIOS,
+    "entropy_pooling": pb.EXPECTED_RETURNS_METHOD_ENTROPY_POOLING,
 }
-RISK_METHODS = {name: number for number, name in _RISK.items()} | {"scenarios": pb.RISK_MODEL_METHOD_SCENARIOS}
+RISK_METHODS = {name: number for number, name in _RISK.items()} | {
+    "scenarios": pb.RISK_MODEL_METHOD_SCENARIOS,
+    "entropy_pooling": pb.RISK_MODEL_METHOD_ENTROPY_POOLING,
+}
 _RETURN = Bounds(-1.0, LARGEST_RETURN, open_low=True)
-_TAU = Bounds(1e-9, 1e6)
-_NUMBER = Bounds(-LARGEST_RETURN, LARGEST_RETURN)
-_VARIANCE = Bounds(0.0, LARGEST_VARIANCE, open_low=True)
 _HALF_LIFE = Bounds(SMALLEST_HALF_LIFE, 1e5)
 _DEFAULT_HALF_LIFE = 63.0
 _PREMIUM = Bounds(-1.0, 10.0)
@@ -117,7 +115,7 @@ def read_risk(message: pb.RiskModel, faults: Faults) -> RiskSpec:
     return RiskSpec(
         method=method or "ledoit_wolf",
         names=names if own else (),
-        Sigma=_matrix(names, values, faults) if own else None,
+        Sigma=read_matrix("risk_model.covariance", names, values, faults) if own else None,
         max_repair_distance=distance,
         half_life=_read_half_life("risk_model", message, faults),
         factor_set_id=faults.identifier("risk_model.factor_set_id", message.factor_set_id, required=False),
@@ -126,8 +124,9 @@ def read_risk(message: pb.RiskModel, faults: Faults) -> RiskSpec:
     )
 
 
-def _matrix(names: tuple[str, ...], values: np.ndarray, faults: Faults) -> np.ndarray | None:
-    field, n = "risk_model.covariance", len(names)
+def read_matrix(field: str, names: tuple[str, ...], values: np.ndarray, faults: Faults) -> np.ndarray | None:
+    """A covariance of named instruments, (n, n); None where it has another shape."""
+    n = len(names)
     for name in names:
         faults.name(f"{field}.instrument_ids", name)
     faults.distinct(f"{field}.instrument_ids", names)
@@ -140,46 +139,3 @@ def _matrix(names: tuple[str, ...], values: np.ndarray, faults: Faults) -> np.nd
     for i, j in np.argwhere(~np.isfinite(matrix))[:1].tolist():
         faults.add(f"{field}.values[{names[i]}, {names[j]}]", f"must be finite, not {matrix[i, j]}")
     return matrix
-
-
-@dataclass(frozen=True, slots=True)
-class _Uncertainty:
-    confidence: float | None
-    variance: float | None
-
-
-def read_views(message: pb.BlackLitterman, faults: Faults) -> ViewsSpec:
-    """The views of a Black-Litterman optimization."""
-    if not message.views:
-        faults.add("black_litterman.views", "must have at least one view")
-    tau = message.tau if message.HasField("tau") else 0.05
-    aversion = message.risk_aversion if message.HasField("risk_aversion") else 2.5
-    faults.number("black_litterman.tau", tau, _TAU)
-    faults.number("black_litterman.risk_aversion", aversion, POSITIVE)
-    caps = faults.numbers("black_litterman.market_caps", message.market_caps, POSITIVE)
-    views = tuple(_read_view(k, view, faults) for k, view in enumerate(message.views))
-    faults.distinct("black_litterman.views", [view.name for view in views])
-    return ViewsSpec(views, tau, aversion, caps)
-
-
-def _read_view(k: int, message: pb.View, faults: Faults) -> ViewSpec:
-    name = message.name or f"view {k + 1}"
-    field = f"black_litterman.views[{k}]"
-    faults.name(f"{field}.name", name)
-    weights = faults.numbers(f"{field}.weights", message.weights, _NUMBER)
-    if not any(weights.values()):
-        faults.add(f"{field}.weights", "must have a weight other than zero")
-    expected = faults.number(f"{field}.expected_return", message.expected_return, _NUMBER)
-    stated = _read_uncertainty(field, message, faults)
-    return ViewSpec(name, weights, expected, stated.confidence, stated.variance)
-
-
-def _read_uncertainty(field: str, message: pb.View, faults: Faults) -> _Uncertainty:
-    match message.WhichOneof("uncertainty"):
-        case "confidence":
-            bounds = Bounds(SMALLEST_CONFIDENCE, 1.0)
-            return _Uncertainty(faults.number(f"{field}.confidence", message.confidence, bounds), None)
-        case "variance":
-            return _Uncertainty(None, faults.number(f"{field}.variance", message.variance, _VARIANCE))
-        case _:
-            return _Uncertainty(None, None)

@@ -28,6 +28,7 @@ _OWN_MEASURES = {
     "minimum_variance": ("volatility", "variance"),
     "maximize_sortino": ("semi_deviation",),
     "maximize_information_ratio": ("volatility",),
+    "maximum_diversification": tuple(word for word in RISK_MEASURES.served if word != "var"),
 }
 _OF_TERMS = ("multi_objective", "custom")
 

@@ -12,7 +12,7 @@ from server.convert.constraints import read_constraints
 from server.convert.entropy_pooling import read_entropy_pooling
 from server.convert.faults import POSITIVE, Bounds, Faults
 from server.convert.methods import read_method
-from server.convert.models import read_returns, read_risk, read_views
+from server.convert.models import read_returns, read_risk
 from server.convert.objectives import (
     OPEN_FRACTION,
     read_fallback,
@@ -24,11 +24,14 @@ from server.convert.objectives import (
 )
 from server.convert.scenarios import read_scenarios
 from server.convert.text_values import MONEY_NOT_NEGATIVE, read_decimal
+from server.convert.views import read_views
 from server.settings import Settings
-from server.specs import CostSpec, FrontierSpec, ModelSpec, OptimizationSpec, ViewsSpec
+from server.specs import CostSpec, FrontierSpec, ModelSpec, OptimizationSpec, ResamplingSpec, ViewsSpec
 from server.vocabulary import RISK_MEASURES
 
 _POINTS = Bounds(2, 1000)
+_DRAWS = Bounds(2, 1000)
+_DEFAULT_DRAWS = 100
 _IMPACT = Bounds(0.0, 1e3, open_low=True)
 _DEFAULT_POINTS = 20
 # Annual; the largest return and risk of a frontier that storage keeps.
@@ -84,7 +87,35 @@ def read_frontier(message: frontier_pb2.EfficientFrontierRequest, settings: Sett
         min_return=faults.limit("min_return", message.min_return, Bounds(-1.0, _HIGHEST)),
         max_risk=faults.limit("max_risk", message.max_risk, Bounds(0.0, _HIGHEST, open_low=True)),
         include_turning_points=message.include_turning_points,
+        resampling=_read_resampling(message, spec, faults),
     )
+
+
+def _read_resampling(
+    message: frontier_pb2.EfficientFrontierRequest, spec: OptimizationSpec, faults: Faults
+) -> ResamplingSpec | None:
+    """Resampling, which needs moments to simulate and limits that averages keep."""
+    if not message.HasField("resampling"):
+        return None
+    if spec.risk_measure not in ("volatility", "variance"):
+        faults.add("resampling", f"needs the risk_measure volatility or variance, not {spec.risk_measure!r}")
+    if message.include_turning_points:
+        faults.add("include_turning_points", "must be absent with resampling: averages have no turning points")
+    limits = spec.constraints
+    choices = {
+        "min_position_size": limits.min_position_size is not None,
+        "max_positions": limits.max_positions is not None,
+        "min_positions": bool(limits.min_positions),
+        "whole_lots": limits.whole_lots,
+        "risk_limits.max_var": "max_var" in limits.risk_limits,
+    }
+    for name in (name for name, present in choices.items() if present):
+        faults.add(f"constraints.{name}", "is not convex, so averages of portfolios would not keep it with resampling")
+    if spec.cost.commission:
+        reason = "must be absent with resampling: trades would be an integer search in every history"
+        faults.add("preferences.commission_per_trade_amount", reason)
+    draws = int(faults.limit("resampling.draws", message.resampling.draws, _DRAWS) or _DEFAULT_DRAWS)
+    return ResamplingSpec(draws, message.resampling.seed)
 
 
 def read_cost(message: optimization_pb2.OptimizationPreferences, settings: Settings, faults: Faults) -> CostSpec:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernel.solution import ConstraintReport
+from server.method_specs import MultiPeriodSpec
 from server.specs import CostSpec, OptimizationSpec
+from server.vocabulary import RULES
 
 # Limits counted in things or in numbers without unit; all others are fractions, of which a point is a hundredth.
 _PLAIN = frozenset({"variance", "exposure", "positions", "score"})
@@ -13,10 +15,15 @@ _POINT = 0.01
 _BASIS_POINT = 1e-4
 # Less is rounding: a ten-thousandth of a basis point.
 _NOTHING = 1e-8
-_RATIOS = {
+_NAMES = {
     "maximize_sortino": "the Sortino ratio",
     "maximize_information_ratio": "the information ratio",
+    "maximum_diversification": "the diversification ratio",
+    "most_decorrelated": "the mean correlation",
+    "risk_parity": "the risk at the same weighted geometric mean of weights",
+    **dict.fromkeys(RULES, "the distance to the rule's weights"),
 }
+_NAMES_WITH_COST = {"most_decorrelated": "correlation and cost", **dict.fromkeys(RULES, "distance and cost")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +36,23 @@ class ObjectiveUnit:
 
 def objective_unit(spec: OptimizationSpec) -> ObjectiveUnit:
     """The objective of a request, for sentences."""
-    measure = spec.risk_measure.replace("_", " ")
+    worst = "worst-case " if spec.optimization_type == "robust" else ""
+    measure, charged = worst + spec.risk_measure.replace("_", " "), spec.cost != CostSpec()
+    charged |= isinstance(spec.method, MultiPeriodSpec) and spec.method.has_rates
     match spec.objective:
-        case "maximize_return":
-            return ObjectiveUnit("return", fraction=True)
-        case "maximize_utility":
-            return ObjectiveUnit("utility", fraction=True)
+        case "maximize_return" | "maximize_utility":
+            return ObjectiveUnit(spec.objective.removeprefix("maximize_"), fraction=True)
         case "minimize_risk":
             # With costs the objective is a utility: aversion to risk, and cost.
-            charged = spec.cost != CostSpec()
-            return ObjectiveUnit("risk and cost" if charged else measure, fraction=charged or measure != "variance")
-        case "maximize_sharpe" if measure == "volatility":
-            return ObjectiveUnit("the Sharpe ratio", fraction=False)
+            return ObjectiveUnit(
+                "risk and cost" if charged else measure, fraction=charged or spec.risk_measure != "variance"
+            )
         case "maximize_sharpe":
-            return ObjectiveUnit(f"the ratio of excess return to {measure}", fraction=False)
+            general = f"the ratio of excess return to {measure}"
+            return ObjectiveUnit("the Sharpe ratio" if measure == "volatility" else general, fraction=False)
         case word:
-            return ObjectiveUnit(_RATIOS.get(word, "the objective"), fraction=False)
+            names = _NAMES | _NAMES_WITH_COST if charged else _NAMES
+            return ObjectiveUnit(names.get(word, "the objective"), fraction=False)
 
 
 def price_sentence(report: ConstraintReport, objective: ObjectiveUnit) -> str:

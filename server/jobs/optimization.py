@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import structlog
 from google.protobuf import json_format
 from portfolio_optimization.v1 import optimization_pb2
 
-from kernel.errors import ProblemError
 from server.compute.optimization import OptimizationAnswer
 from server.compute.pool import SolverPool
 from server.compute.tasks import run_optimization
@@ -19,23 +17,20 @@ from server.convert.faults import checked
 from server.convert.optimization import read_optimization
 from server.convert.solution import request_status
 from server.convert.stored import to_result
-from server.errors import Busy, CallError, OutOfTime, WorkerLost
+from server.errors import OutOfTime
+from server.jobs.attempts import reason_of, unless_cancelled
 from server.loading import MarketLoader
 from server.metrics import JOBS
 from server.preparing import prepare
 from server.settings import Settings
 from storage.change_feed import ChangeFeed
 from storage.database import Database
-from storage.errors import Conflict, NotFound, Retryable, Unavailable
 from storage.optimizations import OptimizationRepository
 from storage.records import CANCELLED, FAILED, Event, OptimizationRequest, OptimizationResult
 
 _log = structlog.get_logger()
 # The process is killed this long after the solver should have stopped by itself.
 _GRACE_SECONDS = 10.0
-_LOOK_SECONDS = 1.0
-# Restarts count too, so a few deaths of a solver are needed before it is the optimization that is to blame.
-_ATTEMPTS = 5
 
 
 class OptimizationJob:
@@ -62,25 +57,9 @@ class OptimizationJob:
             if not await repository.start(optimization_id):
                 return
             request = (await repository.find(optimization_id)).request
-        await self._solve_unless_cancelled(request, attempt)
-
-    async def _solve_unless_cancelled(self, request: OptimizationRequest, attempt: int) -> None:
-        """Solve, and stop the solver when the row is cancelled meanwhile."""
-        solving = asyncio.create_task(self._solve(request, attempt))
-        try:
-            async with self._changes.subscribe(request.id) as change:
-                while not solving.done():
-                    look = asyncio.create_task(change.wait(_LOOK_SECONDS))
-                    await asyncio.wait({solving, look}, return_when=asyncio.FIRST_COMPLETED)
-                    look.cancel()
-                    if not solving.done() and await self._was_cancelled(request.id):
-                        JOBS.labels(CANCELLED).inc()
-                        return
-            await solving
-        finally:
-            # Also when the worker is stopped: what is cancelled here kills its solver process.
-            solving.cancel()
-            await asyncio.wait({solving})
+        solve = self._solve(request, attempt)
+        if not await unless_cancelled(solve, self._changes, request.id, lambda: self._was_cancelled(request.id)):
+            JOBS.labels(CANCELLED).inc()
 
     async def _was_cancelled(self, optimization_id: str) -> bool:
         async with self._database.transaction() as connection:
@@ -89,20 +68,10 @@ class OptimizationJob:
     async def _solve(self, request: OptimizationRequest, attempt: int) -> None:
         try:
             ended = await self._outcome(request)
-        except WorkerLost:
-            if attempt < _ATTEMPTS - 1:
-                raise
-            ended = _failed(request, f"the solver process died over this optimization, also in attempt {attempt + 1}")
         except OutOfTime as error:
             ended = _failed(request, str(error), "OUTCOME_STATUS_LIMIT_REACHED")
-        except (Busy, Retryable, Unavailable):
-            raise
-        except (CallError, ProblemError, NotFound, Conflict) as error:
-            # Found only now, by the data: the caller is told what is wrong, and no more is tried.
-            ended = _failed(request, str(error))
-        except Exception:
-            _log.exception("optimization failed", optimization_id=request.id)
-            ended = _failed(request, f"internal error; quote optimization id {request.id}")
+        except Exception as error:
+            ended = _failed(request, reason_of(error, "optimization", request.id, attempt))
         await self._store(request, ended)
 
     async def _outcome(self, request: OptimizationRequest) -> _Ended:

@@ -9,10 +9,12 @@ from storage.database import Connection
 
 OPTIMIZATIONS = "optimizations"
 OPTIMIZE = "optimize"
+VALIDATIONS = "validations"
+VALIDATE = "validate"
 
 
 class JobQueue:
-    """Enqueues optimizations within the caller's transaction."""
+    """Enqueues work within the caller's transaction."""
 
     def __init__(self, connection_string: str) -> None:
         self.app = App(connector=PsycopgConnector(conninfo=connection_string, min_size=1, max_size=4))
@@ -34,12 +36,22 @@ class JobQueue:
         deferrer = self.app.configure_task(OPTIMIZE, queue=OPTIMIZATIONS, connection=connection)
         return await deferrer.defer_async(optimization_id=optimization_id)
 
+    async def enqueue_validation(self, connection: Connection, validation_id: str) -> int:
+        """Add the job that works on a validation; it exists exactly when the transaction commits.
+
+        Returns:
+            The job's number.
+        """
+        deferrer = self.app.configure_task(VALIDATE, queue=VALIDATIONS, connection=connection)
+        return await deferrer.defer_async(validation_id=validation_id)
+
     async def take_up_stalled(self, seconds: float) -> int:
         """Put jobs back whose worker has been silent for `seconds`; returns how many."""
         manager = self.app.job_manager
         stalled = [
             job
-            for job in await manager.get_stalled_jobs(queue=OPTIMIZATIONS, seconds_since_heartbeat=seconds)
+            for queue in (OPTIMIZATIONS, VALIDATIONS)
+            for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=seconds)
             if job.status == Status.DOING.value
         ]
         for job in stalled:

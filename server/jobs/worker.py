@@ -1,4 +1,7 @@
-"""The worker: takes optimizations off the queue, as many at a time as there are solver processes."""
+"""The worker: takes work off the queues, as many optimizations at a time as there are solver processes.
+
+Validations are long: only half as many are worked on at a time, so that optimizations find a process that is free.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import structlog
 from procrastinate import JobContext, RetryStrategy
 
 from server.jobs.optimization import OptimizationJob
-from server.jobs.queue import OPTIMIZATIONS, OPTIMIZE, JobQueue
+from server.jobs.queue import OPTIMIZATIONS, OPTIMIZE, VALIDATE, VALIDATIONS, JobQueue
+from server.jobs.validation import ValidationJob
 
 _log = structlog.get_logger()
 
@@ -24,18 +28,33 @@ _PAUSE_SECONDS = 0.5
 class Worker:
     """Runs jobs until it is stopped; a lost database only makes it wait."""
 
-    def __init__(self, queue: JobQueue, job: OptimizationJob, concurrency: int, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        optimizations: OptimizationJob,
+        validations: ValidationJob,
+        concurrency: int,
+        drain_seconds: float,
+    ) -> None:
         self._queue, self._concurrency, self._drain_seconds = queue, concurrency, drain_seconds
 
         @queue.app.task(name=OPTIMIZE, queue=OPTIMIZATIONS, retry=_RETRY, pass_context=True)
         async def optimize(context: JobContext, optimization_id: str) -> None:
-            await job.run(optimization_id, context.job.attempts)
+            await optimizations.run(optimization_id, context.job.attempts)
+
+        @queue.app.task(name=VALIDATE, queue=VALIDATIONS, retry=_RETRY, pass_context=True)
+        async def validate(context: JobContext, validation_id: str) -> None:
+            await validations.run(validation_id, context.job.attempts)
 
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to take jobs."""
-        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._recover())]
+        self._tasks = [
+            asyncio.create_task(self._work(OPTIMIZATIONS, self._concurrency)),
+            asyncio.create_task(self._work(VALIDATIONS, max(1, self._concurrency // 2))),
+            asyncio.create_task(self._recover()),
+        ]
 
     async def stop(self) -> None:
         """Take no more jobs, and give those under way the time to drain; the rest is taken up by the next worker."""
@@ -44,12 +63,12 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._drain_seconds + _SILENT_SECONDS)
 
-    async def _work(self) -> None:
+    async def _work(self, queue: str, concurrency: int) -> None:
         while True:
             try:
                 await self._queue.app.run_worker_async(
-                    queues=[OPTIMIZATIONS],
-                    concurrency=self._concurrency,
+                    queues=[queue],
+                    concurrency=concurrency,
                     install_signal_handlers=False,
                     fetch_job_polling_interval=_POLL_SECONDS,
                     update_heartbeat_interval=_HEARTBEAT_SECONDS,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from google.rpc import status_pb2
-from portfolio_optimization.v1 import factors_pb2, frontier_pb2, optimization_calls_pb2, rebalancing_pb2
+from portfolio_optimization.v1 import factors_pb2, frontier_pb2, optimization_calls_pb2, rebalancing_pb2, validation_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from portfolio_optimization.v1.portfolio_optimization_service_pb2_grpc import PortfolioOptimizationServiceServicer
 
@@ -14,6 +14,7 @@ from kernel.errors import ProblemError
 from server.convert.answers import timestamp
 from server.convert.faults import Faults
 from server.convert.stored import from_stored, from_summary, metadata
+from server.convert.validation import write_validation
 from server.errors import CallError, to_status
 from server.services.calls import Context, page_size, read_cursor, time_left, write_cursor
 from server.vocabulary import OPTIMIZATION_STATUSES
@@ -21,11 +22,12 @@ from server.workflows.factors import FactorWorkflow
 from server.workflows.frontier import FrontierWorkflow
 from server.workflows.optimization import Accepted, OptimizationWorkflow
 from server.workflows.rebalance import RebalanceWorkflow
+from server.workflows.validation import ValidationWorkflow
 from storage.errors import StorageError
 
 
 class OptimizationService(PortfolioOptimizationServiceServicer):
-    """Optimizations, frontiers, rebalance plans and factor exposures."""
+    """Optimizations, frontiers, rebalance plans, factor exposures and validations."""
 
     def __init__(
         self,
@@ -33,9 +35,10 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         frontiers: FrontierWorkflow,
         rebalances: RebalanceWorkflow,
         factors: FactorWorkflow,
+        validations: ValidationWorkflow,
     ) -> None:
         self._optimizations, self._frontiers = optimizations, frontiers
-        self._rebalances, self._factors = rebalances, factors
+        self._rebalances, self._factors, self._validations = rebalances, factors, validations
 
     async def CreateOptimization(
         self, request: pb.CreateOptimizationRequest, context: Context
@@ -123,6 +126,39 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         self._optimizations.check_batch(len(request.optimizations))
         results = [await self._one_of_batch(item) for item in request.optimizations]
         return optimization_calls_pb2.BatchCreateOptimizationsResponse(results=results)
+
+    async def CreateValidation(
+        self, request: validation_pb2.CreateValidationRequest, context: Context
+    ) -> validation_pb2.CreateValidationResponse:
+        """Accept a validation; a worker runs it."""
+        stored = await self._validations.create(request)
+        return validation_pb2.CreateValidationResponse(
+            validation_id=stored.id,
+            portfolio_id=stored.portfolio_id,
+            status=stored.status,
+            created_at=timestamp(stored.created_at),
+            pricing_pack_id=stored.pricing_pack_id or "",
+        )
+
+    async def GetValidation(
+        self, request: validation_pb2.GetValidationRequest, context: Context
+    ) -> validation_pb2.GetValidationResponse:
+        """One validation with all that is known of it."""
+        return write_validation(await self._validations.find(request.validation_id))
+
+    async def WatchValidation(
+        self, request: validation_pb2.WatchValidationRequest, context: Context
+    ) -> AsyncIterator[validation_pb2.WatchValidationResponse]:
+        """Every step until the end, which comes with the report."""
+        async for stored in self._validations.watch(request.validation_id):
+            yield validation_pb2.WatchValidationResponse(validation=write_validation(stored))
+
+    async def CancelValidation(
+        self, request: validation_pb2.CancelValidationRequest, context: Context
+    ) -> validation_pb2.CancelValidationResponse:
+        """Stop a validation; one that has ended stays as it is."""
+        status = await self._validations.cancel(request.validation_id)
+        return validation_pb2.CancelValidationResponse(validation_id=request.validation_id, status=status)
 
     async def GenerateEfficientFrontier(
         self, request: frontier_pb2.EfficientFrontierRequest, context: Context

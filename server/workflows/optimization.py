@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from google.protobuf import json_format
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
 from server.convert.answers import to_json
@@ -21,6 +20,7 @@ from server.loading import MarketLoader, Universe
 from server.preparing import accept
 from server.settings import Settings
 from server.specs import OptimizationSpec
+from server.workflows.specifications import content_of, fixed_data, with_preferences
 from storage.change_feed import ChangeFeed
 from storage.database import Database
 from storage.errors import Conflict, StorageError
@@ -28,7 +28,6 @@ from storage.optimizations import OptimizationRepository
 from storage.records import (
     OPEN_STATUSES,
     Cursor,
-    Json,
     OptimizationRequest,
     OptimizationResult,
     OptimizationSummary,
@@ -79,7 +78,8 @@ class OptimizationWorkflow:
             NotReady: There is nothing to choose from, or there are no prices of it.
             Conflict: The request_id was used before for a different request.
         """
-        message = await self._with_preferences(message)
+        checked(read_optimization, message, self._settings)
+        message = await with_preferences(self._loader, message)
         spec = checked(read_optimization, message, self._settings)
         universe = await accept(self._loader, spec)
         if message.validate_only:
@@ -97,24 +97,6 @@ class OptimizationWorkflow:
         wait = timedelta(seconds=max(1.0, rounds) * (estimate.mean_solve_seconds + _OVERHEAD_SECONDS))
         expected = utc_now() + wait if stored.status in OPEN_STATUSES else None
         return Accepted(stored.portfolio_id, stored.status, stored.pricing_pack_id or "", stored, expected)
-
-    async def _with_preferences(self, message: pb.CreateOptimizationRequest) -> pb.CreateOptimizationRequest:
-        """The request with the portfolio's stored preferences where it has none of its own.
-
-        Raises:
-            InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
-            NotFound: The portfolio does not exist.
-        """
-        checked(read_optimization, message, self._settings)
-        if message.HasField("preferences"):
-            return message
-        stored = (await self._loader.portfolio(message.portfolio_id)).preferences.get("optimization")
-        if not stored:
-            return message
-        filled = pb.CreateOptimizationRequest()
-        filled.CopyFrom(message)
-        json_format.ParseDict(stored, filled.preferences, ignore_unknown_fields=True)
-        return filled
 
     async def find(self, optimization_id: str) -> StoredOptimization:
         """One optimization.
@@ -215,19 +197,11 @@ class OptimizationWorkflow:
 def _new_request(
     message: pb.CreateOptimizationRequest, spec: OptimizationSpec, universe: Universe
 ) -> OptimizationRequest:
-    """The row of a request; its specification names the data, so that working on it later changes nothing."""
-    fixed = pb.CreateOptimizationRequest()
-    fixed.CopyFrom(message)
-    fixed.pricing_pack_id = universe.pack.id
-    for model, part in ((fixed.expected_returns, spec.model.returns), (fixed.risk_model, spec.model.risk)):
-        if part.method == "factor_model":
-            model.factor_set_id = universe.factor_set_ids[part.factor_set_id]
-    if not fixed.HasField("risk_free_rate"):
-        fixed.risk_free_rate = spec.model.risk_free_rate
+    """The row of a request."""
     return OptimizationRequest(
         id=str(uuid.uuid4()),
         portfolio_id=spec.portfolio_id,
-        specification=to_json(fixed),
+        specification=to_json(fixed_data(message, spec, universe)),
         request_id=message.request_id or None,
         pricing_pack_id=universe.pack.id,
         optimization_type=spec.optimization_type,
@@ -241,22 +215,10 @@ def _new_request(
 def _check_same(
     stored: OptimizationRequest, request: OptimizationRequest, message: pb.CreateOptimizationRequest
 ) -> None:
-    """The same request_id must come with the same content; newer prices and factor returns alone make no difference."""
-    contents = [_content(r, message) for r in (stored, request)]
+    """The same request_id must come with the same content."""
+    contents = [content_of(r.specification, message) for r in (stored, request)]
     if contents[0] != contents[1]:
         raise Conflict(f"request_id {stored.request_id} was used for a different optimization, {stored.id}")
-
-
-def _content(request: OptimizationRequest, message: pb.CreateOptimizationRequest) -> Json:
-    """Compared as JSON values: -0 and 0 mean the same, and the database keeps no signed zero.
-
-    Left out is what the service chose itself, because `message` does not name it.
-    """
-    content = {name: value for name, value in request.specification.items() if name != "pricing_pack_id"}
-    for name in ("expected_returns", "risk_model"):
-        if name in content and not getattr(message, name).factor_set_id:
-            content[name] = {key: value for key, value in content[name].items() if key != "factor_set_id"}
-    return content
 
 
 def _check_id(field: str, value: str) -> None:

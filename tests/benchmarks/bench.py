@@ -95,6 +95,8 @@ def row_of(workload: Workload, ours: Timing, other: tuple[str, float, float] | N
         return line + f"{'-':>30}{'-':>9}{workload.aim:>9}   objective {ours.objective:.9g}"
     name, seconds, objective = other
     line += f"{f'{name} {seconds * 1e3:.1f} ms':>30}{seconds / ours.seconds:>9.1f}{workload.aim:>9}"
+    if workload.error:
+        return line + f"   largest error {workload.error} {ours.objective:.1e}, beside {objective:.1e}"
     if not workload.compared:
         return line
     return line + f"   objective {ours.objective:.9g}, relative difference {abs(objective / ours.objective - 1):.1e}"

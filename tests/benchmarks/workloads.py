@@ -4,27 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import numpy as np
 
 from kernel.canonical import Quadratic, Vector
 from kernel.constraints import Constraint, LinearLimit, WeightBounds, budget
+from kernel.costs import TradingCost
 from kernel.estimation.covariance import ledoit_wolf, sample
 from kernel.estimation.expected_returns import historical_mean
 from kernel.estimation.low_rank import sample_factor
 from kernel.frontier import EfficientFrontier, FrontierRequest, efficient_frontier
+from kernel.hierarchy.portfolio import HierarchyRequest, hierarchical_portfolio
+from kernel.hierarchy.universe import Universe, in_order
 from kernel.measures import Volatility
 from kernel.measures.registry import make_measure
+from kernel.methods.budgets import asset_budgets
 from kernel.methods.mean_risk import optimize
+from kernel.methods.projection import project
+from kernel.methods.risk_parity import risk_parity
+from kernel.multi_period.plan import Period, Plan, solve_plan
 from kernel.objectives import MaximizeRatio, MaximizeUtility, MinimizeRisk, Objective
 from kernel.problem import Moments, Problem, Settings
 from kernel.scenarios import Scenarios
 from kernel.solution import Solution
 from kernel.status import Status
+from kernel.validation.report import Band
+from kernel.validation.schedule import ScheduleSettings
+from server.compute.inputs import Asset, MarketInputs
+from server.compute.validation import run_validation
+from server.specs import ModelSpec, OptimizationSpec
+from server.validation_specs import ValidationSpec
 from tests.benchmarks.markets import Market, synthetic
 
 CAP, SECTOR_CAP, RISK_FREE, FRONTIER_POINTS = 0.05, 0.30, 0.02, 20
 PORTFOLIOS, PORTFOLIO_ASSETS = 10_000, 30
+LARGEST_SHARE_ERROR, LARGEST_PLAN_GAP = 1e-8, 1e-6
+PLAN_ASSETS = 100
+VALIDATED_ASSETS, VALIDATED_DAYS = 20, 2_520 + 504
 # With more than this many times more returns than assets the dense matrix is the quicker one.
 _FACTOR_FROM = 4
 
@@ -36,6 +53,7 @@ class Workload:
     Attributes:
         aim: How many times faster than the best peer, or than the row `beside`, it is meant to be.
         compared: Whether the peers' objective means the same as ours.
+        error: What the objective is an error of, ours and the peers'; empty = it is none.
         peer_key: The peers' workload beside ours; empty = the same key.
         beside: Our own workload that it is held against; empty = the peers.
         pieces: Into how many equal tasks the time is divided; then it is processor time.
@@ -47,6 +65,7 @@ class Workload:
     aim: str
     run: Callable[[Market], float]
     compared: bool = False
+    error: str = ""
     peer_key: str = ""
     beside: str = ""
     pieces: int = 1
@@ -164,6 +183,80 @@ def many_portfolios(market: Market) -> float:
     return total / PORTFOLIOS
 
 
+def pose_risk(market: Market) -> Problem:
+    """The covariance alone and no cap, for methods that look at risk only; as a matrix, whose entries they read."""
+    n = len(market.names)
+    moments = Moments(market.names, np.zeros(n), sample(market.R).Sigma)
+    return Problem(moments, MinimizeRisk(), Volatility(moments), limits(n, 1.0))
+
+
+def equal_contributions(market: Market) -> float:
+    """The largest error of a share of the risk, relative."""
+    budgets = asset_budgets(market.names, np.ones(len(market.names)))
+    found = risk_parity(pose_risk(market), budgets, Settings())
+    if found.solution.status is not Status.OPTIMAL or not found.largest_error < LARGEST_SHARE_ERROR:
+        raise RuntimeError(f"{found.solution.message}; largest error of a share {found.largest_error:.1e}")
+    return found.largest_error
+
+
+def hierarchical(market: Market) -> float:
+    """The volatility of hierarchical risk parity by single linkage, brought within the bounds."""
+    n = len(market.names)
+    problem, scenarios = pose_risk(market), Scenarios.history(market.names, market.R)
+    order = in_order(problem.moments, scenarios, np.arange(n))
+    found = hierarchical_portfolio(Universe(problem.moments, scenarios).of(order), HierarchyRequest(), Settings())
+    assert found.weights is not None
+    target = np.zeros(n)
+    target[order] = found.weights
+    solution = project(problem, target, Settings())
+    if solution.status is not Status.OPTIMAL or solution.weights is None:
+        raise RuntimeError(solution.message)
+    return problem.moments.volatility(solution.weights)
+
+
+def plan(periods: int) -> float:
+    """The utility of a plan by months, with costs and impact, whose expected returns turn from month to month."""
+    market = synthetic(PLAN_ASSETS)
+    n, first = PLAN_ASSETS, pose(market, MinimizeRisk())
+    w0, moments = np.full(n, 1.0 / n), first.moments
+    priced = np.append(np.ones(n - 1), 0.0)  # the last stands for cash, which trades for nothing
+    turned = [replace(moments, mu=np.roll(moments.mu, h)) for h in range(periods)]
+    found = solve_plan(
+        Plan(
+            periods=tuple(Period(1.0 / 12.0, m, Volatility(m), limits(n, 0.1)) for m in turned),
+            w0=w0,
+            objective=MaximizeUtility(5.0),
+            trading=TradingCost(0.001 * priced, w0, impact=0.05 * priced),
+        ),
+        Settings(),
+    ).solution
+    if found.certificate is None or not found.certificate.gap < LARGEST_PLAN_GAP:
+        raise RuntimeError(found.message)
+    return found.certificate.objective
+
+
+def walk_forward(market: Market) -> float:
+    """The share of months inside the band: minimum variance over ten years, from two years of days each."""
+    del market
+    history = synthetic(VALIDATED_ASSETS, VALIDATED_DAYS)
+    n, growth = VALIDATED_ASSETS, np.vstack([np.ones(VALIDATED_ASSETS), np.cumprod(1.0 + history.R, axis=0)])
+    inputs = MarketInputs(
+        portfolio_id="bench",
+        pricing_pack_id="bench",
+        assets=tuple(Asset(name, "", "equity", None) for name in history.names),
+        dates=np.busday_offset("2010-01-04", np.arange(len(growth))),
+        closes=100.0 * growth,
+        w0=np.full(n, 1.0 / n),
+        cash_weight=0.0,
+        value=Decimal(1_000_000),
+    )
+    asked = OptimizationSpec("bench", "mean_variance", "minimize_risk", "volatility", ModelSpec(RISK_FREE), 60.0)
+    found = run_validation(inputs, ValidationSpec(asked, ScheduleSettings(), 0.001, Band()))
+    if any(window.outcome != "optimal" for window in found.windows):
+        raise RuntimeError("a window has no optimum")
+    return found.report.share_inside or 0.0
+
+
 def shrinkage(market: Market) -> float:
     return ledoit_wolf(market.R).shrinkage or 0.0
 
@@ -182,6 +275,8 @@ WORKLOADS = (
     ),
     Workload("min_cvar", "minimum CVaR 95%", ">= 10", minimum_cvar, compared=True),
     Workload("cvar_frontier_20", "CVaR frontier, 20 points", ">= 40", cvar_frontier, runs=2),
+    Workload("risk_parity", "equal risk contributions", ">= 60", equal_contributions, error="of a share"),
+    Workload("hrp", "hierarchical risk parity", ">= 25", hierarchical),
     Workload("ledoit_wolf", "Ledoit-Wolf", "-", shrinkage),
     Workload("warm_cvar", "CVaR again, another cap, warm", "> 1", warm_cvar, beside="min_cvar"),
     Workload("variance_500", "minimum variance, 500 assets", "-", lambda _: minimum_variance_of(500)),
@@ -194,5 +289,8 @@ WORKLOADS = (
     ),
     Workload("many_scenarios", "minimum CVaR, 100,000 x 50", "seconds", many_scenarios, runs=2),
     Workload("gini", "minimum Gini, 1,000 x 100", "seconds", minimum_gini, runs=1),
+    Workload("plan_3", "plan of 3 periods, 100 assets", "-", lambda _: plan(3)),
+    Workload("plan_12", "plan of 12 periods, 100 assets", "> 0.2", lambda _: plan(12), beside="plan_3"),
+    Workload("validation", "walk-forward, 10 years, 20 assets", "seconds", walk_forward, runs=2),
     Workload("portfolios", "one of 10,000 portfolios of 30", "<= 1 ms", many_portfolios, pieces=PORTFOLIOS, runs=1),
 )

@@ -172,30 +172,3 @@ class TestHighestSharpe:
         except ProblemError:
             return
         assert solution.status not in (Status.OPTIMAL, Status.OPTIMAL_TO_TOLERANCE)
-
-
-class TestMostDiversified:
-    """Choueifaty & Coignard 2008 and Choueifaty, Froidure & Reynier 2013: the ratio with volatilities for returns."""
-
-    @pytest.mark.parametrize(
-        ("cov", "printed"),
-        [
-            ([[0.04, 0.01], [0.01, 0.01]], [0.33, 0.67]),
-            ([[0.0025, 0.0025], [0.0025, 0.01]], [0.67, 0.33]),
-            ([[0.01, 0.009, 0.001], [0.009, 0.01, 0.001], [0.001, 0.001, 0.01]], [0.257, 0.257, 0.486]),
-        ],
-    )
-    def test_examples(self, cov, printed):
-        moments = moments_of(np.sqrt(np.diag(cov)).tolist(), cov)
-        solution = optimize(problem_of(moments, MaximizeRatio(0.0)), SETTINGS)
-        np.testing.assert_allclose(solution.weights, printed, atol=5.1e-3)
-
-    def test_with_a_cap(self):
-        moments = moments_of(np.sqrt(np.diag(RONCALLI_SIGMA)).tolist(), RONCALLI_SIGMA)
-        solution = optimize(problem_of(moments, MaximizeRatio(0.0), upper=0.4), SETTINGS)
-        np.testing.assert_allclose(solution.weights, [0.4, 0.4, 0, 0.2], atol=1e-8)
-
-    def test_as_transcribed(self):
-        content = paper("choueifaty_mdp")
-        assert content["published"]["two_assets"] == [0.33, 0.67]
-        assert paper("roncalli_2010_weight_constraints")["published"]["mdp_max40"] == [0.4, 0.4, 0, 0.2]

@@ -49,14 +49,18 @@ Global___ViewSense: _TypeAlias = ViewSense  # noqa: Y015
 
 @_typing.final
 class EntropyPooling(_message.Message):
-    """Views on the distribution. All hold together; where they contradict each other the request ends as infeasible."""
+    """Views on the distribution. All hold together; where they contradict each other an optimization ends as infeasible, and
+    a frontier is refused, with the smallest set of views that cannot hold together. Volatilities and correlations keep
+    the expected returns of their instruments, correlations their volatilities too, where the other views put them (views
+    on means, rankings and cvar first, then those on volatilities), or else the prior.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VIEWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionView]:
-        """The views; at least one."""
+        """The views; at least one, at most 100."""
 
     def __init__(
         self,
@@ -94,7 +98,7 @@ class DistributionView(_message.Message):
 
     @_builtins.property
     def volatility(self) -> Global___CombinationView:
-        """Volatility of a combination of instruments, annual, fraction, around the mean of the views, or else of the prior."""
+        """Volatility of a combination of instruments, annual, fraction, above 0."""
 
     @_builtins.property
     def correlation(self) -> Global___CorrelationView:
@@ -271,7 +275,7 @@ class RankingView(_message.Message):
     """Least difference between neighbours, annual, fraction, 0 or more."""
     @_builtins.property
     def instrument_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Instruments from the highest expected return to the lowest, 2 or more."""
+        """Instruments from the highest expected return to the lowest, 2 to 100, without repetition."""
 
     def __init__(
         self,
@@ -299,6 +303,8 @@ class EntropyPoolingResult(_message.Message):
     VIEWS_FIELD_NUMBER: _builtins.int
     LARGEST_TILT_FIELD_NUMBER: _builtins.int
     SMALLEST_TILT_FIELD_NUMBER: _builtins.int
+    DUALITY_GAP_FIELD_NUMBER: _builtins.int
+    MAX_VIOLATION_FIELD_NUMBER: _builtins.int
     relative_entropy: _builtins.float
     """Relative entropy of the posterior to the prior probabilities, 0 or more."""
     effective_scenarios: _builtins.float
@@ -306,9 +312,13 @@ class EntropyPoolingResult(_message.Message):
     scenarios: _builtins.int
     """Number of scenarios."""
     largest_tilt: _builtins.float
-    """Largest and smallest posterior probability as a multiple of the prior one."""
+    """Largest posterior probability as a multiple of the prior one."""
     smallest_tilt: _builtins.float
     """Smallest posterior probability as a multiple of the prior one."""
+    duality_gap: _builtins.float
+    """By how much a smaller relative entropy is not ruled out, by weak duality, 0 or more."""
+    max_violation: _builtins.float
+    """Largest distance of a view's posterior value from what it states, in the view's unit, 0 or more."""
     @_builtins.property
     def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionViewReport]:
         """Every view before and after."""
@@ -322,10 +332,12 @@ class EntropyPoolingResult(_message.Message):
         views: _abc.Iterable[Global___DistributionViewReport] | None = ...,
         largest_tilt: _builtins.float = ...,
         smallest_tilt: _builtins.float = ...,
+        duality_gap: _builtins.float = ...,
+        max_violation: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_scenarios", b"effective_scenarios", "largest_tilt", b"largest_tilt", "relative_entropy", b"relative_entropy", "scenarios", b"scenarios", "smallest_tilt", b"smallest_tilt", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duality_gap", b"duality_gap", "effective_scenarios", b"effective_scenarios", "largest_tilt", b"largest_tilt", "max_violation", b"max_violation", "relative_entropy", b"relative_entropy", "scenarios", b"scenarios", "smallest_tilt", b"smallest_tilt", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,9 +364,13 @@ class DistributionViewReport(_message.Message):
     posterior_value: _builtins.float
     """Value under the posterior ones."""
     entropy_without: _builtins.float
-    """Relative entropy that the other views alone would have, so that the difference is what this view costs, 0 or more."""
+    """Relative entropy that the other views alone would have, 0 or more: the difference is what this view costs. Absent
+    where they cannot hold without it, as when a volatility needs the expected return that this view states.
+    """
     multiplier: _builtins.float
-    """Multiplier of the view: change of relative entropy per unit of its value."""
+    """Multiplier of the view: change of relative entropy per unit of its value, what volatilities and correlations keep
+    held.
+    """
     def __init__(
         self,
         *,
@@ -362,13 +378,15 @@ class DistributionViewReport(_message.Message):
         value: _builtins.float = ...,
         prior_value: _builtins.float = ...,
         posterior_value: _builtins.float = ...,
-        entropy_without: _builtins.float = ...,
+        entropy_without: _builtins.float | None = ...,
         multiplier: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without", "entropy_without", b"entropy_without"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entropy_without", b"entropy_without", "multiplier", b"multiplier", "name", b"name", "posterior_value", b"posterior_value", "prior_value", b"prior_value", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without", "entropy_without", b"entropy_without", "multiplier", b"multiplier", "name", b"name", "posterior_value", b"posterior_value", "prior_value", b"prior_value", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__entropy_without: _TypeAlias = _typing.Literal["entropy_without"]  # noqa: Y015
+    _WhichOneofArgType__entropy_without: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__entropy_without) -> _WhichOneofReturnType__entropy_without | None: ...
 
 Global___DistributionViewReport: _TypeAlias = DistributionViewReport  # noqa: Y015

@@ -47,6 +47,10 @@ class _ExpectedReturnsMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     """Exposures to factors, by regression, times the factors' premia, plus the risk-free rate."""
     EXPECTED_RETURNS_METHOD_SCENARIOS: _ExpectedReturnsMethod.ValueType  # 9
     """Mean of the caller's scenarios. In answers only: a request asks for it by its optimization_type `scenario_based`."""
+    EXPECTED_RETURNS_METHOD_ENTROPY_POOLING: _ExpectedReturnsMethod.ValueType  # 10
+    """Mean of history or scenarios under the probabilities of entropy pooling. In answers only: a request asks for it by
+    its entropy_pooling.
+    """
 
 class ExpectedReturnsMethod(_ExpectedReturnsMethod, metaclass=_ExpectedReturnsMethodEnumTypeWrapper):
     """How expected returns are estimated."""
@@ -73,6 +77,10 @@ EXPECTED_RETURNS_METHOD_FACTOR_MODEL: ExpectedReturnsMethod.ValueType  # 8
 """Exposures to factors, by regression, times the factors' premia, plus the risk-free rate."""
 EXPECTED_RETURNS_METHOD_SCENARIOS: ExpectedReturnsMethod.ValueType  # 9
 """Mean of the caller's scenarios. In answers only: a request asks for it by its optimization_type `scenario_based`."""
+EXPECTED_RETURNS_METHOD_ENTROPY_POOLING: ExpectedReturnsMethod.ValueType  # 10
+"""Mean of history or scenarios under the probabilities of entropy pooling. In answers only: a request asks for it by
+its entropy_pooling.
+"""
 Global___ExpectedReturnsMethod: _TypeAlias = ExpectedReturnsMethod  # noqa: Y015
 
 class _RiskModelMethod:
@@ -105,6 +113,10 @@ class _RiskModelMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskM
     """Covariance of the caller's scenarios. In answers only: a request asks for it by its optimization_type
     `scenario_based`.
     """
+    RISK_MODEL_METHOD_ENTROPY_POOLING: _RiskModelMethod.ValueType  # 10
+    """Covariance of history or scenarios under the probabilities of entropy pooling. In answers only: a request asks for
+    it by its entropy_pooling.
+    """
 
 class RiskModelMethod(_RiskModelMethod, metaclass=_RiskModelMethodEnumTypeWrapper):
     """How the covariance of returns is estimated."""
@@ -132,6 +144,10 @@ RISK_MODEL_METHOD_GERBER: RiskModelMethod.ValueType  # 8
 RISK_MODEL_METHOD_SCENARIOS: RiskModelMethod.ValueType  # 9
 """Covariance of the caller's scenarios. In answers only: a request asks for it by its optimization_type
 `scenario_based`.
+"""
+RISK_MODEL_METHOD_ENTROPY_POOLING: RiskModelMethod.ValueType  # 10
+"""Covariance of history or scenarios under the probabilities of entropy pooling. In answers only: a request asks for
+it by its entropy_pooling.
 """
 Global___RiskModelMethod: _TypeAlias = RiskModelMethod  # noqa: Y015
 
@@ -460,7 +476,7 @@ class BlackLitterman(_message.Message):
     """What the expected returns of the views mean; absent = EXCESS. Results are always in excess."""
     @_builtins.property
     def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___View]:
-        """The caller's views; at least one."""
+        """The caller's views; at least one, at most 200."""
 
     @_builtins.property
     def market_caps(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
@@ -575,8 +591,9 @@ class View(_message.Message):
     """Variance of the view's error (diagonal element of Omega), annual, 0 or more."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """The combination. Absolute view: one instrument with 1. Relative view: long side adds to +1, short side to -1.
-        Weights, sectors and asset classes add up.
+        """The combination. Absolute view: one instrument with 1, or weights that add to 1. Relative view: long side adds to
+        +1, short side to -1. Other sums are taken as they are; the answer states them. Weights, sectors and asset classes
+        add up.
         """
 
     @_builtins.property
@@ -742,7 +759,9 @@ class ViewConsistency(_message.Message):
     """Probability of views at least as far from the equilibrium, 0 to 1; small = they contradict it."""
     @_builtins.property
     def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViewConflict]:
-        """Pairs of views of which one is contradicted by the other, the strongest first."""
+        """Pairs of views of which one is contradicted by the other, the strongest first, at most 100: `together` is more than
+        2 standard deviations, and more than 1 farther than `alone`.
+        """
 
     def __init__(
         self,
@@ -829,6 +848,7 @@ class ViewReport(_message.Message):
     RETURN_CHANGES_FIELD_NUMBER: _builtins.int
     TILT_FIELD_NUMBER: _builtins.int
     STANDARD_SCORE_FIELD_NUMBER: _builtins.int
+    NET_WEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the view."""
     expected_return: _builtins.float
@@ -843,14 +863,16 @@ class ViewReport(_message.Message):
     """Confidence that this variance stands for, by Idzorek, 0 to 1."""
     tilt: _builtins.float
     """Weight of the view's combination in the unconstrained optimal portfolio: its tilt lambda / (1 + tau), He and
-    Litterman; the portfolio is the market's plus every combination times its tilt.
+    Litterman; that portfolio is the market's weights over (1 + tau) plus every combination times its tilt.
     """
     standard_score: _builtins.float
     """Difference of the view from the equilibrium in standard deviations of both, with its sign."""
+    net_weight: _builtins.float
+    """Sum of the combination's weights: 1 for an absolute view, 0 for a relative one."""
     @_builtins.property
     def return_changes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Change of each instrument's posterior return that this view brings, annual, fraction; over all views they add up to
-        the posterior less the prior.
+        the posterior less the prior. Certain views that follow from each other share their part evenly.
         """
 
     def __init__(
@@ -865,10 +887,11 @@ class ViewReport(_message.Message):
         return_changes: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         tilt: _builtins.float = ...,
         standard_score: _builtins.float = ...,
+        net_weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "expected_return", b"expected_return", "name", b"name", "posterior_return", b"posterior_return", "prior_return", b"prior_return", "return_changes", b"return_changes", "standard_score", b"standard_score", "tilt", b"tilt", "variance", b"variance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "expected_return", b"expected_return", "name", b"name", "net_weight", b"net_weight", "posterior_return", b"posterior_return", "prior_return", b"prior_return", "return_changes", b"return_changes", "standard_score", b"standard_score", "tilt", b"tilt", "variance", b"variance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from portfolio_optimization.v1 import common_pb2 as _common_pb2
+from portfolio_optimization.v1 import entropy_pooling_pb2 as _entropy_pooling_pb2
 from portfolio_optimization.v1 import estimation_pb2 as _estimation_pb2
 from portfolio_optimization.v1 import frontier_point_pb2 as _frontier_point_pb2
 from portfolio_optimization.v1 import objectives_pb2 as _objectives_pb2
@@ -51,6 +52,7 @@ class EfficientFrontierRequest(_message.Message):
     SCENARIOS_FIELD_NUMBER: _builtins.int
     SCENARIOS_ID_FIELD_NUMBER: _builtins.int
     RESAMPLING_FIELD_NUMBER: _builtins.int
+    ENTROPY_POOLING_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio; required."""
     points: _builtins.int
@@ -109,6 +111,12 @@ class EfficientFrontierRequest(_message.Message):
         volatility and variance under convex limits.
         """
 
+    @_builtins.property
+    def entropy_pooling(self) -> _entropy_pooling_pb2.EntropyPooling:
+        """Views that change the probabilities of history or scenarios; expected_returns and risk_model must then be absent,
+        since both follow from the probabilities. Absent = none.
+        """
+
     def __init__(
         self,
         *,
@@ -132,10 +140,11 @@ class EfficientFrontierRequest(_message.Message):
         scenarios: _objectives_pb2.ScenarioSet | None = ...,
         scenarios_id: _builtins.str = ...,
         resampling: _robustness_pb2.Resampling | None = ...,
+        entropy_pooling: _entropy_pooling_pb2.EntropyPooling | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "constraints", b"constraints", "expected_returns", b"expected_returns", "preferences", b"preferences", "resampling", b"resampling", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "scenarios", b"scenarios"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "constraints", b"constraints", "entropy_pooling", b"entropy_pooling", "expected_returns", b"expected_returns", "preferences", b"preferences", "resampling", b"resampling", "risk_free_rate", b"risk_free_rate", "risk_model", b"risk_model", "scenarios", b"scenarios"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "confidence_level", b"confidence_level", "constraints", b"constraints", "expected_returns", b"expected_returns", "include_turning_points", b"include_turning_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "max_risk", b"max_risk", "min_return", b"min_return", "points", b"points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "resampling", b"resampling", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate", "benchmark_id", b"benchmark_id", "confidence_level", b"confidence_level", "constraints", b"constraints", "entropy_pooling", b"entropy_pooling", "expected_returns", b"expected_returns", "include_turning_points", b"include_turning_points", "instrument_ids", b"instrument_ids", "lookback_days", b"lookback_days", "max_risk", b"max_risk", "min_return", b"min_return", "points", b"points", "portfolio_id", b"portfolio_id", "preferences", b"preferences", "pricing_pack_id", b"pricing_pack_id", "resampling", b"resampling", "risk_free_rate", b"risk_free_rate", "risk_measure", b"risk_measure", "risk_model", b"risk_model", "scenarios", b"scenarios", "scenarios_id", b"scenarios_id", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__risk_free_rate: _TypeAlias = _typing.Literal["risk_free_rate"]  # noqa: Y015
     _WhichOneofArgType__risk_free_rate: _TypeAlias = _typing.Literal["_risk_free_rate", b"_risk_free_rate"]  # noqa: Y015
@@ -186,6 +195,7 @@ class EfficientFrontierResponse(_message.Message):
     SOLVE_SECONDS_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
     UNBOUNDED_DIRECTION_FIELD_NUMBER: _builtins.int
+    ENTROPY_POOLING_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio of the request."""
     risk_measure: _builtins.str
@@ -250,6 +260,10 @@ class EfficientFrontierResponse(_message.Message):
         value, the largest of size 1.
         """
 
+    @_builtins.property
+    def entropy_pooling(self) -> _entropy_pooling_pb2.EntropyPoolingResult:
+        """With entropy_pooling: what the views made of the probabilities."""
+
     def __init__(
         self,
         *,
@@ -270,10 +284,11 @@ class EfficientFrontierResponse(_message.Message):
         solve_seconds: _builtins.float = ...,
         resolution: _builtins.float | None = ...,
         unbounded_direction: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        entropy_pooling: _entropy_pooling_pb2.EntropyPoolingResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_resolution", b"_resolution", "created_at", b"created_at", "current_portfolio", b"current_portfolio", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "provenance", b"provenance", "resolution", b"resolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resolution", b"_resolution", "created_at", b"created_at", "current_portfolio", b"current_portfolio", "entropy_pooling", b"entropy_pooling", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "provenance", b"provenance", "resolution", b"resolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resolution", b"_resolution", "created_at", b"created_at", "current_portfolio", b"current_portfolio", "data_findings", b"data_findings", "efficient_frontier", b"efficient_frontier", "frontier_id", b"frontier_id", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "resolution", b"resolution", "risk_measure", b"risk_measure", "solve_seconds", b"solve_seconds", "turning_points", b"turning_points", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resolution", b"_resolution", "created_at", b"created_at", "current_portfolio", b"current_portfolio", "data_findings", b"data_findings", "efficient_frontier", b"efficient_frontier", "entropy_pooling", b"entropy_pooling", "frontier_id", b"frontier_id", "infeasibility", b"infeasibility", "max_return_portfolio", b"max_return_portfolio", "min_risk_portfolio", b"min_risk_portfolio", "optimal_portfolio", b"optimal_portfolio", "outcome", b"outcome", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "resolution", b"resolution", "risk_measure", b"risk_measure", "solve_seconds", b"solve_seconds", "turning_points", b"turning_points", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__resolution: _TypeAlias = _typing.Literal["resolution"]  # noqa: Y015
     _WhichOneofArgType__resolution: _TypeAlias = _typing.Literal["_resolution", b"_resolution"]  # noqa: Y015

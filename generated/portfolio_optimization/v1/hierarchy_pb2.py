@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)portfolio_optimization/v1/hierarchy.proto\x12\x19portfolio_optimization.v1\"\xc1\x01\n\tHierarchy\x12=\n\x0c\x63odependence\x18\x01 \x01(\x0e\x32\'.portfolio_optimization.v1.Codependence\x12\x33\n\x07linkage\x18\x02 \x01(\x0e\x32\".portfolio_optimization.v1.Linkage\x12\x10\n\x08\x63lusters\x18\x03 \x01(\r\x12\x14\n\x0cmax_clusters\x18\x04 \x01(\r\x12\x18\n\x10nested_objective\x18\x05 \x01(\t\"\xce\x01\n\nDendrogram\x12\x0e\n\x06leaves\x18\x01 \x03(\t\x12\x38\n\x05nodes\x18\x02 \x03(\x0b\x32).portfolio_optimization.v1.DendrogramNode\x12\x45\n\x08\x63lusters\x18\x03 \x03(\x0b\x32\x33.portfolio_optimization.v1.Dendrogram.ClustersEntry\x1a/\n\rClustersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"K\n\x0e\x44\x65ndrogramNode\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\r\n\x05right\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\x01\x12\x0c\n\x04size\x18\x04 \x01(\r\"\xed\x01\n\x12ReferencePortfolio\x12K\n\x07weights\x18\x01 \x03(\x0b\x32:.portfolio_optimization.v1.ReferencePortfolio.WeightsEntry\x12\x10\n\x08\x64istance\x18\x02 \x01(\x01\x12\r\n\x05moved\x18\x03 \x01(\x01\x12\x39\n\ndendrogram\x18\x04 \x01(\x0b\x32%.portfolio_optimization.v1.Dendrogram\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\xa1\x01\n\x0c\x43odependence\x12\x1c\n\x18\x43ODEPENDENCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ODEPENDENCE_PEARSON\x10\x01\x12\x19\n\x15\x43ODEPENDENCE_SPEARMAN\x10\x02\x12\x19\n\x15\x43ODEPENDENCE_DISTANCE\x10\x03\x12#\n\x1f\x43ODEPENDENCE_MUTUAL_INFORMATION\x10\x04*s\n\x07Linkage\x12\x17\n\x13LINKAGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eLINKAGE_SINGLE\x10\x01\x12\x14\n\x10LINKAGE_COMPLETE\x10\x02\x12\x13\n\x0fLINKAGE_AVERAGE\x10\x03\x12\x10\n\x0cLINKAGE_WARD\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)portfolio_optimization/v1/hierarchy.proto\x12\x19portfolio_optimization.v1\"\xfd\x01\n\tHierarchy\x12=\n\x0c\x63odependence\x18\x01 \x01(\x0e\x32\'.portfolio_optimization.v1.Codependence\x12\x33\n\x07linkage\x18\x02 \x01(\x0e\x32\".portfolio_optimization.v1.Linkage\x12\x10\n\x08\x63lusters\x18\x03 \x01(\r\x12\x14\n\x0cmax_clusters\x18\x04 \x01(\r\x12\x18\n\x10nested_objective\x18\x05 \x01(\t\x12!\n\x14\x64istances_of_columns\x18\x06 \x01(\x08H\x00\x88\x01\x01\x42\x17\n\x15_distances_of_columns\"\xce\x01\n\nDendrogram\x12\x0e\n\x06leaves\x18\x01 \x03(\t\x12\x38\n\x05nodes\x18\x02 \x03(\x0b\x32).portfolio_optimization.v1.DendrogramNode\x12\x45\n\x08\x63lusters\x18\x03 \x03(\x0b\x32\x33.portfolio_optimization.v1.Dendrogram.ClustersEntry\x1a/\n\rClustersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"K\n\x0e\x44\x65ndrogramNode\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\r\n\x05right\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\x01\x12\x0c\n\x04size\x18\x04 \x01(\r\"\xed\x01\n\x12ReferencePortfolio\x12K\n\x07weights\x18\x01 \x03(\x0b\x32:.portfolio_optimization.v1.ReferencePortfolio.WeightsEntry\x12\x10\n\x08\x64istance\x18\x02 \x01(\x01\x12\r\n\x05moved\x18\x03 \x01(\x01\x12\x39\n\ndendrogram\x18\x04 \x01(\x0b\x32%.portfolio_optimization.v1.Dendrogram\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\xa1\x01\n\x0c\x43odependence\x12\x1c\n\x18\x43ODEPENDENCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ODEPENDENCE_PEARSON\x10\x01\x12\x19\n\x15\x43ODEPENDENCE_SPEARMAN\x10\x02\x12\x19\n\x15\x43ODEPENDENCE_DISTANCE\x10\x03\x12#\n\x1f\x43ODEPENDENCE_MUTUAL_INFORMATION\x10\x04*s\n\x07Linkage\x12\x17\n\x13LINKAGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eLINKAGE_SINGLE\x10\x01\x12\x14\n\x10LINKAGE_COMPLETE\x10\x02\x12\x13\n\x0fLINKAGE_AVERAGE\x10\x03\x12\x10\n\x0cLINKAGE_WARD\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DENDROGRAM_CLUSTERSENTRY']._serialized_options = b'8\001'
   _globals['_REFERENCEPORTFOLIO_WEIGHTSENTRY']._loaded_options = None
   _globals['_REFERENCEPORTFOLIO_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_CODEPENDENCE']._serialized_start=795
-  _globals['_CODEPENDENCE']._serialized_end=956
-  _globals['_LINKAGE']._serialized_start=958
-  _globals['_LINKAGE']._serialized_end=1073
+  _globals['_CODEPENDENCE']._serialized_start=855
+  _globals['_CODEPENDENCE']._serialized_end=1016
+  _globals['_LINKAGE']._serialized_start=1018
+  _globals['_LINKAGE']._serialized_end=1133
   _globals['_HIERARCHY']._serialized_start=73
-  _globals['_HIERARCHY']._serialized_end=266
-  _globals['_DENDROGRAM']._serialized_start=269
-  _globals['_DENDROGRAM']._serialized_end=475
-  _globals['_DENDROGRAM_CLUSTERSENTRY']._serialized_start=428
-  _globals['_DENDROGRAM_CLUSTERSENTRY']._serialized_end=475
-  _globals['_DENDROGRAMNODE']._serialized_start=477
-  _globals['_DENDROGRAMNODE']._serialized_end=552
-  _globals['_REFERENCEPORTFOLIO']._serialized_start=555
-  _globals['_REFERENCEPORTFOLIO']._serialized_end=792
-  _globals['_REFERENCEPORTFOLIO_WEIGHTSENTRY']._serialized_start=746
-  _globals['_REFERENCEPORTFOLIO_WEIGHTSENTRY']._serialized_end=792
+  _globals['_HIERARCHY']._serialized_end=326
+  _globals['_DENDROGRAM']._serialized_start=329
+  _globals['_DENDROGRAM']._serialized_end=535
+  _globals['_DENDROGRAM_CLUSTERSENTRY']._serialized_start=488
+  _globals['_DENDROGRAM_CLUSTERSENTRY']._serialized_end=535
+  _globals['_DENDROGRAMNODE']._serialized_start=537
+  _globals['_DENDROGRAMNODE']._serialized_end=612
+  _globals['_REFERENCEPORTFOLIO']._serialized_start=615
+  _globals['_REFERENCEPORTFOLIO']._serialized_end=852
+  _globals['_REFERENCEPORTFOLIO_WEIGHTSENTRY']._serialized_start=806
+  _globals['_REFERENCEPORTFOLIO_WEIGHTSENTRY']._serialized_end=852
 # @@protoc_insertion_point(module_scope)

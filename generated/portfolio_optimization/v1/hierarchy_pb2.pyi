@@ -28,27 +28,33 @@ class _CodependenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Codepend
     CODEPENDENCE_UNSPECIFIED: _Codependence.ValueType  # 0
     """Not a codependence; PEARSON where it may be left out."""
     CODEPENDENCE_PEARSON: _Codependence.ValueType  # 1
-    """Correlation, of the covariance that the risk model estimates."""
+    """Correlation rho, of the covariance that the risk model estimates; d = sqrt((1 - rho) / 2)."""
     CODEPENDENCE_SPEARMAN: _Codependence.ValueType  # 2
-    """Correlation of ranks."""
+    """Correlation rho of ranks, ties in the middle; d = sqrt((1 - rho) / 2)."""
     CODEPENDENCE_DISTANCE: _Codependence.ValueType  # 3
-    """Distance correlation, Szekely, Rizzo and Bakirov (2007)."""
+    """Distance correlation R, Szekely, Rizzo and Bakirov (2007); d = sqrt(1 - R). At most 800,000 returns, as every day
+    is compared with every other.
+    """
     CODEPENDENCE_MUTUAL_INFORMATION: _Codependence.ValueType  # 4
-    """Variation of information over bins, normalised, Lopez de Prado (2020)."""
+    """Variation of information over bins, normalised, Lopez de Prado (2020); d is that variation."""
 
 class Codependence(_Codependence, metaclass=_CodependenceEnumTypeWrapper):
-    """How alike two instruments are."""
+    """How alike two instruments are, and the distance d that stands for it, 0 to 1. Scenarios and history count by their
+    probabilities.
+    """
 
 CODEPENDENCE_UNSPECIFIED: Codependence.ValueType  # 0
 """Not a codependence; PEARSON where it may be left out."""
 CODEPENDENCE_PEARSON: Codependence.ValueType  # 1
-"""Correlation, of the covariance that the risk model estimates."""
+"""Correlation rho, of the covariance that the risk model estimates; d = sqrt((1 - rho) / 2)."""
 CODEPENDENCE_SPEARMAN: Codependence.ValueType  # 2
-"""Correlation of ranks."""
+"""Correlation rho of ranks, ties in the middle; d = sqrt((1 - rho) / 2)."""
 CODEPENDENCE_DISTANCE: Codependence.ValueType  # 3
-"""Distance correlation, Szekely, Rizzo and Bakirov (2007)."""
+"""Distance correlation R, Szekely, Rizzo and Bakirov (2007); d = sqrt(1 - R). At most 800,000 returns, as every day
+is compared with every other.
+"""
 CODEPENDENCE_MUTUAL_INFORMATION: Codependence.ValueType  # 4
-"""Variation of information over bins, normalised, Lopez de Prado (2020)."""
+"""Variation of information over bins, normalised, Lopez de Prado (2020); d is that variation."""
 Global___Codependence: _TypeAlias = Codependence  # noqa: Y015
 
 class _Linkage:
@@ -66,10 +72,10 @@ class _LinkageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Linkage.Value
     LINKAGE_AVERAGE: _Linkage.ValueType  # 3
     """By the mean distance of their members."""
     LINKAGE_WARD: _Linkage.ValueType  # 4
-    """By the least rise of variance within clusters."""
+    """By the least rise of variance within clusters, the distances taken as Euclidean."""
 
 class Linkage(_Linkage, metaclass=_LinkageEnumTypeWrapper):
-    """How clusters are joined."""
+    """How clusters are joined. Where distances tie, the order of the instruments' ids decides."""
 
 LINKAGE_UNSPECIFIED: Linkage.ValueType  # 0
 """Not a linkage; each method's own default (hierarchical_risk_parity: SINGLE, else WARD) where it may be left out."""
@@ -80,12 +86,21 @@ LINKAGE_COMPLETE: Linkage.ValueType  # 2
 LINKAGE_AVERAGE: Linkage.ValueType  # 3
 """By the mean distance of their members."""
 LINKAGE_WARD: Linkage.ValueType  # 4
-"""By the least rise of variance within clusters."""
+"""By the least rise of variance within clusters, the distances taken as Euclidean."""
 Global___Linkage: _TypeAlias = Linkage  # noqa: Y015
 
 @_typing.final
 class Hierarchy(_message.Message):
-    """For hierarchical_risk_parity, hierarchical_equal_risk and nested_clusters: how the instruments are arranged."""
+    """For hierarchical_risk_parity, hierarchical_equal_risk and nested_clusters: how the instruments are arranged.
+    Instruments that may not be held, and cash, have no part in the tree.
+
+    hierarchical_risk_parity (Lopez de Prado 2016) halves the list of leaves, in the order of Dendrogram.leaves, again
+    and again, and gives the halves shares by 1 - r1 / (r1 + r2), r their risk at weights by inverse risk. Volatility and
+    variance both count as the variance there. hierarchical_equal_risk (Raffinot 2018) splits along the tree down to its
+    clusters by the same formula, a side's risk being the sum of its clusters', and weighs by inverse risk within them.
+    nested_clusters (Lopez de Prado 2019) optimises within clusters and then between these portfolios, long only. The
+    risk is risk_measure throughout.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -94,6 +109,7 @@ class Hierarchy(_message.Message):
     CLUSTERS_FIELD_NUMBER: _builtins.int
     MAX_CLUSTERS_FIELD_NUMBER: _builtins.int
     NESTED_OBJECTIVE_FIELD_NUMBER: _builtins.int
+    DISTANCES_OF_COLUMNS_FIELD_NUMBER: _builtins.int
     codependence: Global___Codependence.ValueType
     """How alike two instruments are; absent = PEARSON."""
     linkage: Global___Linkage.ValueType
@@ -103,10 +119,15 @@ class Hierarchy(_message.Message):
     hierarchical_risk_parity, and refused there.
     """
     max_clusters: _builtins.int
-    """Largest number of clusters that the gap statistic considers, 1 or more; 0 = 10."""
+    """Largest number of clusters that the gap statistic considers, 1 or more; 0 = 10. Not beside clusters."""
     nested_objective: _builtins.str
     """For nested_clusters: objective within and between clusters: minimize_risk, maximize_sharpe, risk_parity,
-    equal_weight or inverse_volatility; empty = minimize_risk.
+    equal_weight or inverse_volatility (by risk_measure, whichever it is); empty = minimize_risk. Where the ratio of
+    maximize_sharpe has no meaning the part is of least risk, and the outcome's message says so.
+    """
+    distances_of_columns: _builtins.bool
+    """Whether instruments are joined by the Euclidean distances between their columns of distances, as Lopez de Prado
+    (2016) does, and not by the distances themselves; absent = true for hierarchical_risk_parity, false for the others.
     """
     def __init__(
         self,
@@ -116,12 +137,15 @@ class Hierarchy(_message.Message):
         clusters: _builtins.int = ...,
         max_clusters: _builtins.int = ...,
         nested_objective: _builtins.str = ...,
+        distances_of_columns: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distances_of_columns", b"_distances_of_columns", "distances_of_columns", b"distances_of_columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters", "codependence", b"codependence", "linkage", b"linkage", "max_clusters", b"max_clusters", "nested_objective", b"nested_objective"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distances_of_columns", b"_distances_of_columns", "clusters", b"clusters", "codependence", b"codependence", "distances_of_columns", b"distances_of_columns", "linkage", b"linkage", "max_clusters", b"max_clusters", "nested_objective", b"nested_objective"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__distances_of_columns: _TypeAlias = _typing.Literal["distances_of_columns"]  # noqa: Y015
+    _WhichOneofArgType__distances_of_columns: _TypeAlias = _typing.Literal["_distances_of_columns", b"_distances_of_columns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distances_of_columns) -> _WhichOneofReturnType__distances_of_columns | None: ...
 
 Global___Hierarchy: _TypeAlias = Hierarchy  # noqa: Y015
 
@@ -156,7 +180,10 @@ class Dendrogram(_message.Message):
     CLUSTERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def leaves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The instruments in the order in which the tree is drawn: neighbours as alike as the tree allows."""
+        """The instruments in the order in which the tree is drawn: of all orders that the tree allows the one with the least
+        sum of distances between neighbours (Bar-Joseph, Gifford and Jaakkola 2001). Of an order and its mirror image, the
+        one that begins with the end whose id comes first.
+        """
 
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DendrogramNode]:
@@ -164,7 +191,7 @@ class Dendrogram(_message.Message):
 
     @_builtins.property
     def clusters(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Cluster of each instrument, from 0; empty for hierarchical_risk_parity."""
+        """Cluster of each instrument, from 0 in the order of the leaves; empty for hierarchical_risk_parity."""
 
     def __init__(
         self,
@@ -194,9 +221,9 @@ class DendrogramNode(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     left: _builtins.int
-    """First cluster joined."""
+    """First cluster joined, left as drawn."""
     right: _builtins.int
-    """Second cluster joined."""
+    """Second cluster joined, right as drawn."""
     height: _builtins.float
     """Distance at which they are joined, 0 or more, without unit."""
     size: _builtins.int

@@ -21,7 +21,18 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class MultiPeriod(_message.Message):
-    """For multi_period: what is expected and asked of each period, beside the limits of the request, which hold in each."""
+    """For multi_period: what is expected and asked of each period, beside the limits of the request, which hold in each.
+
+    The plan is the best of all, as one program: the sum over the periods of return (and of risk as maximize_utility
+    counts it) by the length and the value of the period, less what is paid. Returns, risks and the costs of holding
+    count by the period's length, days / 252; trades are paid once. One period of 252 days is the problem of a single
+    period. Within the plan weights change by trades alone: the drift of prices is not foreseen.
+
+    The objective is maximize_utility, minimize_risk or maximize_return. Names of limits and of instruments are followed
+    by "in period 2" and so on where there is more than one period, e.g. "max_turnover in period 2". What is not convex
+    (min_position_size, max_positions, min_positions, whole_lots, commission_per_trade_amount, risk_budgets, var) is
+    refused, and so are frontier_points, and consider_tax_implications with more than one period.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -51,18 +62,24 @@ class MultiPeriod(_message.Message):
     BORROW_COST_FIELD_NUMBER: _builtins.int
     TERMINAL_WEIGHTS_FIELD_NUMBER: _builtins.int
     forecast_id: _builtins.str
-    """Stored forecast whose periods are used where `periods` is empty."""
+    """Stored forecast whose periods are used where `periods` is empty; instruments that it has and the universe has not
+    play no part.
+    """
     holding_cost: _builtins.float
-    """Cost of holding a position for a year, fraction of its value, 0 to 1."""
+    """Cost of holding a position, long or short, for a year, fraction of its value, 0 to 1. Cash has none."""
     borrow_cost: _builtins.float
-    """Cost of borrowing for short positions for a year, fraction of their value, 0 to 1."""
+    """Cost of borrowing for short positions for a year, beside holding_cost, fraction of their value, 0 to 1."""
     @_builtins.property
     def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanPeriod]:
-        """The periods in order of time, 1 to 120; without any: those of forecast_id."""
+        """The periods in order of time, 1 to 120; without any: those of forecast_id. All covariances together have at most
+        3000000 entries, (instruments + 1)^2 a period.
+        """
 
     @_builtins.property
     def terminal_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Weights that the last period must end with, fractions that add to 1 with "CASH"; empty = free."""
+        """Weights that the last period must end with, fractions that add to 1 with "CASH"; an instrument that is not named
+        ends with none. Empty = free.
+        """
 
     def __init__(
         self,
@@ -115,26 +132,32 @@ class PlanPeriod(_message.Message):
     MAX_TURNOVER_FIELD_NUMBER: _builtins.int
     MAX_VOLATILITY_FIELD_NUMBER: _builtins.int
     days: _builtins.int
-    """Length in trading days, above 0; 0 = 21. Returns, risks and holding costs of the period count by its length."""
+    """Length in trading days, at most 25200; 0 = 21. Returns, risks and holding costs of the period count by its length."""
     covariance_scale: _builtins.float
-    """Factor by which the covariance of the request's model is multiplied, above 0; 0 = 1."""
+    """Factor by which the covariance of the request's model is multiplied, above 0; 0 = 1. For the risk_measure
+    volatility or variance only; must be 0 beside `covariance`.
+    """
     cash_flow: _builtins.float
     """Money paid in (negative: out) at the start of the period, fraction of the present portfolio value, above -1, at
-    most 10.
+    most 10. Of the present value at least a thousandth must be left in every period.
     """
     max_turnover: _builtins.float
-    """Largest turnover in the period, as constraints.max_turnover; absent = that limit."""
+    """Largest turnover in the period, as constraints.max_turnover; absent = that limit. A fraction of the value in the
+    period; what is bought with a payment counts, the payment itself does not.
+    """
     max_volatility: _builtins.float
     """Volatility not to be exceeded in the period, annual, as constraints.target_volatility; absent = that limit."""
     @_builtins.property
     def expected_returns(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Expected simple return per instrument, annual, fraction, above -1; instruments not named: that of the request's
-        model.
+        model. Cash earns the risk-free rate and must not be named.
         """
 
     @_builtins.property
     def covariance(self) -> _estimation_pb2.CovarianceMatrix:
-        """The period's own covariance in place of the model's; absent = the model's."""
+        """The period's own covariance in place of the model's, of all instruments, positive semidefinite; absent = the
+        model's. For the risk_measure volatility or variance only: other measures use the request's scenarios throughout.
+        """
 
     def __init__(
         self,
@@ -164,14 +187,19 @@ Global___PlanPeriod: _TypeAlias = PlanPeriod  # noqa: Y015
 
 @_typing.final
 class MultiPeriodResult(_message.Message):
-    """The plan. The target allocation of the answer is that of the first period."""
+    """The plan. The target allocation of the answer is that of the first period, its certificate that of the whole plan.
+    Metrics and trades beside it compare the first period's weights with the present ones, by the request's model.
+    constraints.target_return holds in every period on its annual return less its costs, spread over its length.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PERIODS_FIELD_NUMBER: _builtins.int
     OBJECTIVE_VALUE_FIELD_NUMBER: _builtins.int
     objective_value: _builtins.float
-    """Objective of the whole plan: sum over the periods, fraction."""
+    """Objective of the whole plan, as in the certificate: the sum over the periods, fraction; of minimize_risk without
+    costs the mean risk of the periods, weighted by length and value (of volatilities the root of the mean square).
+    """
     @_builtins.property
     def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedPeriod]:
         """The periods in order of time."""
@@ -255,7 +283,7 @@ class PlannedPeriod(_message.Message):
     expected_volatility: _builtins.float
     """Expected volatility, annual, fraction."""
     turnover: _builtins.float
-    """Turnover of the period, as turnover_definition counts it."""
+    """Turnover of the period, as turnover_definition counts it, fraction of the portfolio's value in the period."""
     trading_cost: _builtins.float
     """Cost of trading in the period, fraction of the present portfolio value."""
     holding_cost: _builtins.float
@@ -268,7 +296,9 @@ class PlannedPeriod(_message.Message):
 
     @_builtins.property
     def trades(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Planned change of each weight, in fractions of the present portfolio value; "CASH" without the cash flow."""
+        """Planned change of each holding, in fractions of the present portfolio value; "CASH" without the cash flow, so that
+        they add to 0.
+        """
 
     def __init__(
         self,

@@ -20,8 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class RiskBudgeting(_message.Message):
-    """Who carries which share of the risk. One of the four maps is used; all empty = equal shares for all instruments that
-    may be held.
+    """Who carries which share of the risk. At most one of the four maps is filled; all empty = equal shares for all
+    instruments that may be held. Cash has no risk and no budget.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -113,27 +113,29 @@ class RiskBudgeting(_message.Message):
     SHORT_INSTRUMENT_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def instrument_budgets(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Shares per instrument, 0 or more, without unit: they are divided by their sum. 0 = is not held; every instrument
-        that may be held must be named.
+        """Shares per instrument, 0 to 1e9, without unit: they are divided by their sum, of which those above 0 must be at
+        least a millionth. 0 = is not held; every instrument that may be held must be named.
         """
 
     @_builtins.property
     def sector_budgets(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Shares per sector, divided equally among its instruments; every sector of the universe must be named."""
+        """Shares per sector, divided equally among its instruments that may be held; every sector of those must be named."""
 
     @_builtins.property
     def asset_class_budgets(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Shares per asset class, divided equally among its instruments; every asset class of the universe must be named."""
+        """Shares per asset class, divided equally among its instruments that may be held; every class of those must be named."""
 
     @_builtins.property
     def factor_budgets(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Shares per factor, above 0, of those that constraints.factor_exposures or factor_exposures_id has: all risk is to
-        come from these factors. Exposures are then to be positive.
+        come from these factors. The portfolio's exposures to them are then positive.
         """
 
     @_builtins.property
     def short_instrument_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Instruments held short, with allow_short only: their weights are negative and their shares of the risk positive."""
+        """Instruments held short, with allow_short only: their weights are negative and their shares of the risk positive.
+        All others are held long, with allow_short too. Not with factor_budgets, under which weights have either sign.
+        """
 
     def __init__(
         self,
@@ -157,7 +159,9 @@ class RiskBudgetingResult(_message.Message):
     """How far the target portfolio meets its budgets. The portfolio minimises
       log(risk(w)) - sum of budget_i * log(|w_i|)
     over all that meet the limits, which without limits is the one portfolio with exactly these shares; costs count as
-    risk, divided by the risk aversion.
+    risk, divided by the risk aversion. For budgets of factors the portfolio's exposures stand in place of |w_i|. The
+    risk is that of the instruments: cash adds none, and of portfolios that differ in cash alone the one with least cash,
+    or least borrowing, is the target. The certificate's objective value is the exponential of the minimised function.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -189,20 +193,23 @@ class RiskBudgetingResult(_message.Message):
     BUDGETS_FIELD_NUMBER: _builtins.int
     UNCONSTRAINED_WEIGHTS_FIELD_NUMBER: _builtins.int
     attained: _builtins.bool
-    """Whether the shares are the budgets, to 1e-8."""
+    """Whether every share is its budget, to 1e-8 of it. Some risk measures have kinks, where several shares are possible:
+    those nearest to the budgets count.
+    """
     largest_error: _builtins.float
     """Largest difference between a share and its budget, relative to the budget, 0 or more."""
     distance: _builtins.float
     """By how much the minimised function lies above its least value without limits and costs, 0 or more: how much more
-    risk the portfolio has for the same weighted geometric mean of weights (0.01 = one percent).
+    risk the portfolio has for the same weighted geometric mean of weights (0.01 = one percent). Absent where there is
+    no such value, as some weights beyond the limits have no risk.
     """
     distance_bound: _builtins.float
     """No portfolio within the limits has a smaller distance than this. Above 0 it proves that the budgets are out of
-    reach.
+    reach. Absent where the distance is.
     """
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskBudgetReport]:
-        """Every budget and the share that came of it."""
+        """Every budget above 0 and the share that came of it."""
 
     @_builtins.property
     def unconstrained_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
@@ -215,16 +222,23 @@ class RiskBudgetingResult(_message.Message):
         *,
         attained: _builtins.bool = ...,
         largest_error: _builtins.float = ...,
-        distance: _builtins.float = ...,
-        distance_bound: _builtins.float = ...,
+        distance: _builtins.float | None = ...,
+        distance_bound: _builtins.float | None = ...,
         budgets: _abc.Iterable[Global___RiskBudgetReport] | None = ...,
         unconstrained_weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_distance_bound", b"_distance_bound", "distance", b"distance", "distance_bound", b"distance_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attained", b"attained", "budgets", b"budgets", "distance", b"distance", "distance_bound", b"distance_bound", "largest_error", b"largest_error", "unconstrained_weights", b"unconstrained_weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_distance_bound", b"_distance_bound", "attained", b"attained", "budgets", b"budgets", "distance", b"distance", "distance_bound", b"distance_bound", "largest_error", b"largest_error", "unconstrained_weights", b"unconstrained_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__distance: _TypeAlias = _typing.Literal["distance"]  # noqa: Y015
+    _WhichOneofArgType__distance: _TypeAlias = _typing.Literal["_distance", b"_distance"]  # noqa: Y015
+    _WhichOneofReturnType__distance_bound: _TypeAlias = _typing.Literal["distance_bound"]  # noqa: Y015
+    _WhichOneofArgType__distance_bound: _TypeAlias = _typing.Literal["_distance_bound", b"_distance_bound"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance) -> _WhichOneofReturnType__distance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_bound) -> _WhichOneofReturnType__distance_bound | None: ...
 
 Global___RiskBudgetingResult: _TypeAlias = RiskBudgetingResult  # noqa: Y015
 

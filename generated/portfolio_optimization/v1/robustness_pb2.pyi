@@ -60,7 +60,9 @@ class _CovarianceMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cova
     COVARIANCE_METRIC_UNSPECIFIED: _CovarianceMetric.ValueType  # 0
     """Not a metric; SAMPLING where it may be left out."""
     COVARIANCE_METRIC_SAMPLING: _CovarianceMetric.ValueType  # 1
-    """That of the sampling errors of a covariance of normal returns: the covariance itself."""
+    """That of the sampling errors of a covariance of normal returns: the covariance itself. The worst variance is then the
+    nominal one times (1 + radius) for every portfolio, so that least risk is reached by the nominal weights.
+    """
     COVARIANCE_METRIC_VARIANCES: _CovarianceMetric.ValueType  # 2
     """The variances: every correlation and variance is equally uncertain."""
     COVARIANCE_METRIC_IDENTITY: _CovarianceMetric.ValueType  # 3
@@ -72,7 +74,9 @@ class CovarianceMetric(_CovarianceMetric, metaclass=_CovarianceMetricEnumTypeWra
 COVARIANCE_METRIC_UNSPECIFIED: CovarianceMetric.ValueType  # 0
 """Not a metric; SAMPLING where it may be left out."""
 COVARIANCE_METRIC_SAMPLING: CovarianceMetric.ValueType  # 1
-"""That of the sampling errors of a covariance of normal returns: the covariance itself."""
+"""That of the sampling errors of a covariance of normal returns: the covariance itself. The worst variance is then the
+nominal one times (1 + radius) for every portfolio, so that least risk is reached by the nominal weights.
+"""
 COVARIANCE_METRIC_VARIANCES: CovarianceMetric.ValueType  # 2
 """The variances: every correlation and variance is equally uncertain."""
 COVARIANCE_METRIC_IDENTITY: CovarianceMetric.ValueType  # 3
@@ -109,7 +113,12 @@ Global___GroundNorm: _TypeAlias = GroundNorm  # noqa: Y015
 
 @_typing.final
 class Robustness(_message.Message):
-    """What is uncertain; at least one part."""
+    """What is uncertain; at least one part. Served objectives: minimize_risk, maximize_return, maximize_utility and
+    maximize_sharpe (excess return to risk, both at their worst). Every member of the sets keeps the limits on return
+    (target_return), volatility, variance and cvar; the tracking error is the nominal one. Cash, and instruments that may
+    not be held, are certain. With minimize_risk the means count in target_return only. An efficient frontier beside is
+    that of worst risks and worst returns.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -118,15 +127,19 @@ class Robustness(_message.Message):
     DISTRIBUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def mean(self) -> Global___MeanUncertainty:
-        """Uncertainty of expected returns; absent = none."""
+        """Uncertainty of expected returns, for every risk measure; absent = none."""
 
     @_builtins.property
     def covariance(self) -> Global___CovarianceUncertainty:
-        """Uncertainty of the covariance, for the risk measures volatility and variance; absent = none."""
+        """Uncertainty of the covariance, for the risk measures volatility and variance; absent = none. Refused beside
+        constraints.risk_budgets.
+        """
 
     @_builtins.property
     def distribution(self) -> Global___DistributionUncertainty:
-        """Uncertainty of the distribution, for the risk measure cvar; absent = none."""
+        """Uncertainty of the distribution, for the risk measure cvar; absent = none. Refused beside `mean`, since the
+        distributions have means of their own.
+        """
 
     def __init__(
         self,
@@ -181,10 +194,10 @@ class MeanUncertainty(_message.Message):
     ellipsoid: by the chi-square quantile of all together.
     """
     radius: _builtins.float
-    """For ELLIPSOID, in place of a confidence: its radius in standard errors, 0 or more."""
+    """For ELLIPSOID, in place of a confidence: its radius in standard errors, 0 to 1e6."""
     @_builtins.property
     def half_widths(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """For BOX, in place of a confidence: half-width of the interval per instrument, annual, fraction, 0 or more;
+        """For BOX, in place of a confidence: half-width of the interval per instrument, annual, fraction, 0 to 99;
         instruments not named are certain.
         """
 
@@ -219,21 +232,23 @@ class CovarianceUncertainty(_message.Message):
     METRIC_FIELD_NUMBER: _builtins.int
     FACTOR_SET_ID_FIELD_NUMBER: _builtins.int
     shape: Global___UncertaintyShape.ValueType
-    """The shape; required."""
+    """The shape; required. FACTOR is around the covariance of the risk model FACTOR_MODEL and is refused for others."""
     confidence: _builtins.float
     """Confidence with which the set holds the true covariance, above 0, below 1; 0 = 0.95. Standard errors are those of a
-    sample of normal returns; for FACTOR, of the regressions on the factors.
+    sample of normal returns. BOX: each entry by its own normal interval, those of variances widened where the matrix
+    of half-widths would not be positive semidefinite. ELLIPSOID: all entries together. FACTOR: exposures and specific
+    variances of all instruments together, from the regressions on the factors.
     """
     relative_half_width: _builtins.float
     """For BOX, in place of a confidence: half-width of the interval of each entry, relative to the geometric mean of its
     two variances, 0 to 1.
     """
     radius: _builtins.float
-    """For ELLIPSOID, in place of a confidence: its radius in the metric, without unit, 0 or more."""
+    """For ELLIPSOID, in place of a confidence: its radius in the metric, without unit, 0 to 1e6."""
     metric: Global___CovarianceMetric.ValueType
     """For ELLIPSOID: the metric; absent = SAMPLING."""
     factor_set_id: _builtins.str
-    """For FACTOR: set of factor returns; empty = the newest."""
+    """For FACTOR: set of factor returns, that of risk_model; empty = that one."""
     def __init__(
         self,
         *,
@@ -261,7 +276,10 @@ Global___CovarianceUncertainty: _TypeAlias = CovarianceUncertainty  # noqa: Y015
 
 @_typing.final
 class DistributionUncertainty(_message.Message):
-    """All distributions within a Wasserstein distance (of order 1) of the history or the scenarios."""
+    """All distributions within a Wasserstein distance (of order 1) of the history. The worst of them raises the cvar by
+    radius / (1 - confidence_level) times the dual norm of the weights and lowers the annual return by periods per year
+    times radius times the same; one distribution does both.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -269,9 +287,12 @@ class DistributionUncertainty(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     NORM_FIELD_NUMBER: _builtins.int
     radius: _builtins.float
-    """Radius in returns per period, 0 or more; absent = from the confidence."""
+    """Radius in returns per period, 0 to 99; absent = from the confidence."""
     confidence: _builtins.float
-    """Confidence with which the ball reaches the true mean, above 0, below 1; 0 = 0.95."""
+    """Confidence with which the ball reaches the true mean, above 0, below 1; 0 = 0.95. The radius is that quantile of the
+    norm of the mean's normal error: for TWO by a chi-square of equal mean and variance, for ONE at most sqrt(n) times
+    that, for INFINITY such that the tails of all instruments add up to 1 - confidence.
+    """
     norm: Global___GroundNorm.ValueType
     """The norm; absent = TWO."""
     def __init__(
@@ -376,17 +397,19 @@ class RobustResult(_message.Message):
     nominal_risk: _builtins.float
     """Nominal value of the risk measure, in its unit."""
     observations: _builtins.int
-    """Number of returns from which the sets were derived."""
+    """Number of returns from which the sets were derived; with entropy pooling the effective one, 1 / the sum of squared
+    probabilities, rounded.
+    """
     @_builtins.property
     def worst_expected_returns(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """The worst expected returns per instrument, annual, fraction: the member of the set that gives worst_return; absent
-        without uncertainty of means.
+        without uncertainty of means or distribution.
         """
 
     @_builtins.property
     def worst_covariance(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The worst covariance, the member of the set that gives worst_risk, over the instruments of the universe, annual,
-        row by row; empty without uncertainty of the covariance.
+        """The worst covariance, the member of the set that gives worst_risk, over the instruments of the target portfolio,
+        annual, row by row; empty without uncertainty of the covariance.
         """
 
     @_builtins.property
@@ -395,7 +418,10 @@ class RobustResult(_message.Message):
 
     @_builtins.property
     def radii(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Radius or multiplier used per part: mean, covariance, distribution."""
+        """Size of the set per part. mean: the largest half-width of a BOX, annual, or the standard errors of an ELLIPSOID.
+        covariance: the standard errors or relative_half_width of a BOX, the radius of an ELLIPSOID, the standard errors of
+        FACTOR exposures. distribution: the radius per period.
+        """
 
     @_builtins.property
     def rules(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -425,7 +451,12 @@ Global___RobustResult: _TypeAlias = RobustResult  # noqa: Y015
 
 @_typing.final
 class Resampling(_message.Message):
-    """Resampling of a frontier: the average over frontiers of simulated histories, Michaud (1998)."""
+    """Resampling of a frontier: the average, rank by rank, over the frontiers of simulated histories, Michaud (1998). A
+    history is a mean and a covariance as a sample of normal returns would have them, of the window's length, around those
+    of the request. The points are averages, no optima: they keep every limit, and duality_gap says by how much their risk
+    exceeds the least at their return; the portfolios beside them are chosen among them. Points, returns and risks are
+    measured on the request's own data; risk_multiplier is 0.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

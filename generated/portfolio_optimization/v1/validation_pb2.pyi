@@ -65,12 +65,12 @@ class CreateValidationRequest(_message.Message):
     window: Global___WindowKind.ValueType
     """Which past each optimization sees; absent = ROLLING."""
     train_days: _builtins.int
-    """Trading days of the window (of the first one where it is EXPANDING), 60 or more; 0 = 504."""
+    """Daily returns of the window (of the first one where it is EXPANDING), 60 or more; 0 = 504."""
     rebalance_days: _builtins.int
-    """Trading days from one rebalance to the next, 1 or more; 0 = 21."""
+    """Trading days from one rebalance to the next, 2 or more, since a single return has no volatility; 0 = 21."""
     embargo_days: _builtins.int
-    """Trading days between the last one that an optimization sees and the first return that it is judged by, 0 or more:
-    the rebalance takes place that much later. 0 = the close of the last day seen.
+    """Trading days from the last one that an optimization sees to the rebalance, at most 252: the returns in between
+    judge the weights before. 0 = the rebalance is at the close of the last day seen.
     """
     cost_rate: _builtins.float
     """Proportional cost of trading, fraction of the traded value, 0 to 1; absent = the service's default of 0.0015."""
@@ -82,8 +82,11 @@ class CreateValidationRequest(_message.Message):
     """The caller's own id of this request, at most 36 characters; as in CreateOptimizationRequest."""
     @_builtins.property
     def optimization(self) -> _optimization_pb2.CreateOptimizationRequest:
-        """The optimization to run at every rebalance; required. lookback_days, request_id, validate_only and pareto_points of
-        it must be absent; the first rebalance starts from the portfolio's current weights.
+        """The optimization to run at every rebalance; required. lookback_days, request_id, validate_only, frontier_points and
+        pareto_points of it must be absent. Refused is what would look ahead, because it is a fact or a forecast of today:
+        views, scenarios, provided moments and premia, market capitalisations, quality scores, factor exposures, traded
+        volumes and tax lots. The universe, its sectors and a benchmark's weights are today's and taken as constant; the
+        first rebalance starts from the portfolio's current weights.
         """
 
     @_builtins.property
@@ -413,19 +416,21 @@ class ValidationReport(_message.Message):
     PERIODS_PER_YEAR_FIELD_NUMBER: _builtins.int
     TURNOVER_DEFINITION_FIELD_NUMBER: _builtins.int
     share_inside_band: _builtins.float
-    """Share of the windows with an answer whose realised over predicted volatility lies inside the band, 0 to 1."""
+    """Share of the windows with an answer whose realised over predicted volatility lies inside the band, 0 to 1; absent
+    without any.
+    """
     predicted_volatility: _builtins.float
-    """Mean predicted volatility, annual, fraction."""
+    """Mean predicted volatility of the windows with an answer, annual, fraction; absent without any."""
     realised_volatility: _builtins.float
-    """Volatility realised over all judged days, annual, fraction."""
+    """Volatility realised over all judged days, before costs, annual, fraction."""
     realised_return: _builtins.float
     """Realised return after costs, annual: mean of daily simple returns times the periods per year, fraction."""
     realised_sharpe: _builtins.float
-    """The same per realised volatility, above the risk-free rate."""
+    """The same above the risk-free rate per realised volatility, a number without unit; absent without volatility."""
     predicted_return: _builtins.float
-    """Mean expected return that the optimizations stated, annual, fraction."""
+    """Mean expected return that the optimizations stated, annual, fraction; absent without an answer."""
     turnover_per_year: _builtins.float
-    """Turnover per year, half the sum of absolute weight changes."""
+    """Turnover per year, half the sum of absolute weight changes, fraction."""
     cost_per_year: _builtins.float
     """Cost of trading per year, fraction."""
     max_drawdown: _builtins.float
@@ -439,8 +444,8 @@ class ValidationReport(_message.Message):
     windows_without_answer: _builtins.int
     """Windows whose optimization had no answer: the weights before were kept, drifting."""
     expected_share_inside_band: _builtins.float
-    """Share of windows that a normal distribution and a perfect prediction would put inside the band, 0 to 1: the windows
-    are short, so that realised volatility scatters by itself.
+    """Share of windows that independent normal returns and a perfect prediction would put inside the band, 0 to 1: the
+    windows are short, so that realised volatility scatters by itself. Absent without a window with an answer.
     """
     periods_per_year: _builtins.float
     """Periods per year."""
@@ -456,7 +461,7 @@ class ValidationReport(_message.Message):
 
     @_builtins.property
     def wealth(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Value of one unit after costs at the end of every judged day."""
+        """Value of one unit after costs at the end of every judged day, fraction."""
 
     @_builtins.property
     def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
@@ -466,13 +471,13 @@ class ValidationReport(_message.Message):
         self,
         *,
         windows: _abc.Iterable[Global___ValidationWindow] | None = ...,
-        share_inside_band: _builtins.float = ...,
+        share_inside_band: _builtins.float | None = ...,
         band: Global___ValidationBand | None = ...,
-        predicted_volatility: _builtins.float = ...,
+        predicted_volatility: _builtins.float | None = ...,
         realised_volatility: _builtins.float = ...,
         realised_return: _builtins.float = ...,
-        realised_sharpe: _builtins.float = ...,
-        predicted_return: _builtins.float = ...,
+        realised_sharpe: _builtins.float | None = ...,
+        predicted_return: _builtins.float | None = ...,
         turnover_per_year: _builtins.float = ...,
         cost_per_year: _builtins.float = ...,
         max_drawdown: _builtins.float = ...,
@@ -482,15 +487,34 @@ class ValidationReport(_message.Message):
         windows_without_answer: _builtins.int = ...,
         wealth: _abc.Iterable[_builtins.float] | None = ...,
         outcomes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
-        expected_share_inside_band: _builtins.float = ...,
+        expected_share_inside_band: _builtins.float | None = ...,
         periods_per_year: _builtins.float = ...,
         turnover_definition: _common_pb2.TurnoverDefinition.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["band", b"band"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_share_inside_band", b"_expected_share_inside_band", "_predicted_return", b"_predicted_return", "_predicted_volatility", b"_predicted_volatility", "_realised_sharpe", b"_realised_sharpe", "_share_inside_band", b"_share_inside_band", "band", b"band", "expected_share_inside_band", b"expected_share_inside_band", "predicted_return", b"predicted_return", "predicted_volatility", b"predicted_volatility", "realised_sharpe", b"realised_sharpe", "share_inside_band", b"share_inside_band"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "cost_per_year", b"cost_per_year", "days", b"days", "expected_share_inside_band", b"expected_share_inside_band", "first_date", b"first_date", "last_date", b"last_date", "max_drawdown", b"max_drawdown", "outcomes", b"outcomes", "periods_per_year", b"periods_per_year", "predicted_return", b"predicted_return", "predicted_volatility", b"predicted_volatility", "realised_return", b"realised_return", "realised_sharpe", b"realised_sharpe", "realised_volatility", b"realised_volatility", "share_inside_band", b"share_inside_band", "turnover_definition", b"turnover_definition", "turnover_per_year", b"turnover_per_year", "wealth", b"wealth", "windows", b"windows", "windows_without_answer", b"windows_without_answer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_share_inside_band", b"_expected_share_inside_band", "_predicted_return", b"_predicted_return", "_predicted_volatility", b"_predicted_volatility", "_realised_sharpe", b"_realised_sharpe", "_share_inside_band", b"_share_inside_band", "band", b"band", "cost_per_year", b"cost_per_year", "days", b"days", "expected_share_inside_band", b"expected_share_inside_band", "first_date", b"first_date", "last_date", b"last_date", "max_drawdown", b"max_drawdown", "outcomes", b"outcomes", "periods_per_year", b"periods_per_year", "predicted_return", b"predicted_return", "predicted_volatility", b"predicted_volatility", "realised_return", b"realised_return", "realised_sharpe", b"realised_sharpe", "realised_volatility", b"realised_volatility", "share_inside_band", b"share_inside_band", "turnover_definition", b"turnover_definition", "turnover_per_year", b"turnover_per_year", "wealth", b"wealth", "windows", b"windows", "windows_without_answer", b"windows_without_answer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_share_inside_band: _TypeAlias = _typing.Literal["expected_share_inside_band"]  # noqa: Y015
+    _WhichOneofArgType__expected_share_inside_band: _TypeAlias = _typing.Literal["_expected_share_inside_band", b"_expected_share_inside_band"]  # noqa: Y015
+    _WhichOneofReturnType__predicted_return: _TypeAlias = _typing.Literal["predicted_return"]  # noqa: Y015
+    _WhichOneofArgType__predicted_return: _TypeAlias = _typing.Literal["_predicted_return", b"_predicted_return"]  # noqa: Y015
+    _WhichOneofReturnType__predicted_volatility: _TypeAlias = _typing.Literal["predicted_volatility"]  # noqa: Y015
+    _WhichOneofArgType__predicted_volatility: _TypeAlias = _typing.Literal["_predicted_volatility", b"_predicted_volatility"]  # noqa: Y015
+    _WhichOneofReturnType__realised_sharpe: _TypeAlias = _typing.Literal["realised_sharpe"]  # noqa: Y015
+    _WhichOneofArgType__realised_sharpe: _TypeAlias = _typing.Literal["_realised_sharpe", b"_realised_sharpe"]  # noqa: Y015
+    _WhichOneofReturnType__share_inside_band: _TypeAlias = _typing.Literal["share_inside_band"]  # noqa: Y015
+    _WhichOneofArgType__share_inside_band: _TypeAlias = _typing.Literal["_share_inside_band", b"_share_inside_band"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_share_inside_band) -> _WhichOneofReturnType__expected_share_inside_band | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_return) -> _WhichOneofReturnType__predicted_return | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_volatility) -> _WhichOneofReturnType__predicted_volatility | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__realised_sharpe) -> _WhichOneofReturnType__realised_sharpe | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share_inside_band) -> _WhichOneofReturnType__share_inside_band | None: ...
 
 Global___ValidationReport: _TypeAlias = ValidationReport  # noqa: Y015
 
@@ -542,11 +566,11 @@ class ValidationWindow(_message.Message):
     last_date: _builtins.str
     """Last day judged, ISO 8601."""
     outcome: _builtins.str
-    """How the optimization ended, in lower case."""
+    """How the optimization ended, in lower case, e.g. optimal or infeasible."""
     predicted_volatility: _builtins.float
     """Volatility that it predicted, annual, fraction; absent without an answer."""
     realised_volatility: _builtins.float
-    """Volatility realised over the days judged, annual, fraction, around their mean."""
+    """Volatility realised over the days judged, before costs, annual, fraction, around their mean."""
     realised_return: _builtins.float
     """Return realised over the window after costs, compounded, fraction."""
     turnover: _builtins.float
@@ -554,12 +578,12 @@ class ValidationWindow(_message.Message):
     cost: _builtins.float
     """Cost of the rebalance, fraction of the portfolio's value."""
     max_drawdown: _builtins.float
-    """Largest loss from a peak within the window, fraction."""
+    """Largest loss from a peak within the window, after costs, fraction."""
     inside_band: _builtins.bool
     """Whether realised over predicted volatility lies inside the band; absent without an answer."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Weights after the rebalance."""
+        """Weights after the rebalance, fractions that add to 1 with "CASH"; without an answer the drifted ones."""
 
     def __init__(
         self,

@@ -70,6 +70,11 @@ class OpenService:
         """The calls themselves, for use on the service's event loop."""
         return self._stub
 
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """To the other services beside this one."""
+        return self._channel
+
     def optimize(self, request: optimization_pb2.CreateOptimizationRequest) -> Any:
         """What an optimization ended with."""
         return self.call("Optimize", optimization_calls_pb2.OptimizeRequest(optimization=request)).optimization

@@ -26,7 +26,7 @@ from server.sample.files import SampleUnavailableError
 from tests.integration.server.answer_checks import check_weights, relaxed
 from tests.integration.server.message_strategies import NAMES, hostile, plausible, spoiled
 from tests.integration.server.open_service import OpenService, copied_database, open_service, violations, violations_of
-from tests.integration.server.request_strategies import constrained, extreme
+from tests.integration.server.request_strategies import by_method, constrained, extreme
 
 INSIDE = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED}
 ENDED = {"completed", "infeasible", "unbounded", "ill_posed", "numerical_failure", "failed"}
@@ -175,6 +175,31 @@ def test_limits_hold_or_are_shown_to_conflict(service: OpenService) -> None:
             check_explanation(service, request, answer.infeasibility)
         else:
             check_ill_posed(service, request, answer.outcome)
+
+    each()
+
+
+def test_limits_hold_or_are_shown_to_conflict_beside_every_method(service: OpenService) -> None:
+    @examples(30)
+    @given(by_method(constrained()))
+    def each(request: pb.CreateOptimizationRequest) -> None:
+        answer = service.optimize(request)
+        assert answer.status in {"completed", "infeasible"}, answer.outcome.message
+        if answer.status == "completed":
+            check_weights(request, answer)
+        else:
+            check_explanation(service, request, answer.infeasibility)
+
+    each()
+
+
+def test_methods_on_extreme_moments_end_honestly(service: OpenService) -> None:
+    @examples(30)
+    @given(by_method(extreme()))
+    def each(request: pb.CreateOptimizationRequest) -> None:
+        answer = judge(service, "Optimize", optimization_calls_pb2.OptimizeRequest(optimization=request))
+        if answer is not None:
+            check_ended(answer.optimization)
 
     each()
 

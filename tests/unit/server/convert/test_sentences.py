@@ -57,6 +57,11 @@ def test_a_price_in_words(found: ConstraintReport, unit: ObjectiveUnit, sentence
         (spec("maximize_sharpe"), ObjectiveUnit("the Sharpe ratio", fraction=False)),
         (spec("maximize_sharpe", "cvar"), ObjectiveUnit("the ratio of excess return to cvar", fraction=False)),
         (spec("maximize_sortino", "semi_deviation"), ObjectiveUnit("the Sortino ratio", fraction=False)),
+        (spec("maximum_diversification"), ObjectiveUnit("the diversification ratio", fraction=False)),
+        (spec("most_decorrelated"), ObjectiveUnit("the mean correlation", fraction=False)),
+        (spec("most_decorrelated", rate=0.001), ObjectiveUnit("correlation and cost", fraction=False)),
+        (spec("equal_weight"), ObjectiveUnit("the distance to the rule's weights", fraction=False)),
+        (spec("nested_clusters", rate=0.001), ObjectiveUnit("distance and cost", fraction=False)),
         (spec("custom"), ObjectiveUnit("the objective", fraction=False)),
     ],
 )

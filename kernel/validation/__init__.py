@@ -1,0 +1,1 @@
+"""Walk-forward validation: decisions made with what was known, judged by what came after."""
