@@ -19,6 +19,7 @@ from kernel.canonical import Program, Vector
 from kernel.certificate import lower_bound, project_dual, reduced_costs
 from kernel.constraints import Measurement
 from kernel.diagnosis import explain, explain_unbounded, explain_unbounded_ratio
+from kernel.methods.idle_cash import without_idle_cash
 from kernel.methods.risk_budgets import has_risk_budgets, optimize_risk_budgets
 from kernel.methods.supporting_planes import needs_planes, solve_with_planes
 from kernel.methods.value_at_risk import has_value_at_risk, optimize_value_at_risk
@@ -78,7 +79,7 @@ def _optimize_program(problem: Problem, settings: Settings, start: Vector | None
         posed, program = problem, canonicalize(problem)
         raw = solve(program, settings, start)
     if raw.status is RawStatus.SOLVED or (raw.status is RawStatus.LIMIT and np.isfinite(raw.x).all()):
-        return _certified(problem, program, raw, settings)
+        return _certified(problem, program, without_idle_cash(problem, program, raw), settings)
     return _without_weights(posed, raw, settings)
 
 
@@ -113,8 +114,10 @@ def _certified(problem: Problem, program: Program, raw: RawSolution, settings: S
         return explain_unbounded_ratio(problem, program, raw.x)
     w = recover(problem, program, raw)
     smallest = (_RISKLESS * problem.moments.typical_volatility) ** (2 if problem.measure.unit == "variance" else 1)
-    riskless = problem.objective.homogeneous and problem.measure.of(w) <= smallest
-    if riskless:
+    riskless = problem.measure.of(w) <= smallest
+    ratio = problem.objective
+    # Shrunk to nothing along a certain asset that earns the reference, a portfolio has neither risk nor excess.
+    if riskless and isinstance(ratio, MaximizeRatio) and problem.net_return(w) - ratio.reference > settings.tolerance:
         message = "a portfolio without risk earns more than the reference rate, so the ratio has no maximum"
         return Solution(Status.UNBOUNDED, message, numbers={"net_return": problem.net_return(w)})
     certificate = certify(problem, program, raw, w)
