@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from kernel.canonical import Vector
+from kernel.constraints.base import Measurement
 from kernel.status import Status
+
+# Room in a limit that is rounding.
+BINDING = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,11 @@ class ConstraintReport:
     slack: float
     binding: bool
     shadow_price: float | None
+
+    @classmethod
+    def of(cls, m: Measurement, shadow_price: float | None) -> ConstraintReport:
+        """The report on a limit that was measured."""
+        return cls(m.name, m.unit, m.sense, m.limit, m.value, m.slack, m.slack <= BINDING, shadow_price)
 
 
 @dataclass(frozen=True, slots=True)

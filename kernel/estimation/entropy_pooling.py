@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernel.errors import ProblemError
-from kernel.estimation.arrays import FloatArray, read_only
+from kernel.estimation.arrays import FloatArray, checked_positive, checked_returns, checked_vector, read_only
 from kernel.estimation.distribution_views import DistributionView, checked_views
 from kernel.estimation.relative_entropy import Conditions
 from kernel.estimation.tail_views import TailCondition, TailTilt, conditional_value_at_risk, tilt_with_tails
 
 # Relative to the returns' size: less is a return that is the same in all scenarios.
 _CONSTANT = 1e-12
+_SUM_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +119,8 @@ def entropy_pooling(problem: EntropyPoolingInput) -> EntropyPosterior | Contradi
         Meucci (2008), Fully flexible views; Meucci, Ardia & Keel (2011), Fully flexible extreme views; Vorobets (2021),
         Sequential entropy pooling heuristics.
     """
-    views = checked_views(problem.views, problem.R.shape[1])
     pool = _Pool.of(problem)
+    views = checked_views(problem.views, pool.R.shape[1])
     found = pool.solve(views)
     if found is None:
         return _contradiction(pool, views)
@@ -192,8 +193,12 @@ class _Pool:
 
     @classmethod
     def of(cls, problem: EntropyPoolingInput) -> _Pool:
-        kept = problem.p > 0.0
-        return cls(problem.R[kept], problem.p[kept] / problem.p[kept].sum(), problem.periods_per_year)
+        R = checked_returns(problem.R, minimum_periods=1)
+        p = checked_vector(problem.p, len(R), "p")
+        if float(p.min()) < 0.0 or abs(float(p.sum()) - 1.0) > _SUM_TOLERANCE:
+            raise ProblemError("p", f"must be 0 or more and add up to 1; the least is {p.min():g}, the sum {p.sum():g}")
+        kept = p > 0.0
+        return cls(R[kept], p[kept] / p[kept].sum(), checked_positive(problem.periods_per_year, "periods_per_year"))
 
     def legs(self, view: DistributionView) -> FloatArray:
         """(T, m) returns of the view's combinations."""

@@ -160,7 +160,10 @@ def _dual(p0: FloatArray, conditions: Conditions) -> _Dual:
 def _step(dual: _Dual, point: _Point) -> _Point | None:
     """A Newton step that lowers the dual, or the residual where the dual has no digits left; None without."""
     residual, flat = dual.residual(point), 1e-13 * max(1.0, abs(point.value))
-    d, length = _direction(dual, point), 1.0
+    try:
+        d, length = _direction(dual, point), 1.0
+    except RuntimeError:  # least squares that found no end
+        return None
     for _ in range(_HALVINGS):
         trial = dual.at(point.z + length * d)
         fall = -_ARMIJO * length * float(point.gradient @ d)
@@ -179,14 +182,16 @@ def _direction(dual: _Dual, point: _Point) -> FloatArray:
     largest = float(eigenvalues[-1])
     # Where conditions repeat each other the curvature is rounding: a little of it bounds the step along a slope.
     curvature = np.maximum(eigenvalues, _DEPENDENT * largest if largest > 0.0 else 1.0)
+    slope, held = V.T @ point.gradient, dual.bounded
+    if not held.any():
+        free: FloatArray = -V @ (slope / curvature)
+        return free
     root = np.sqrt(curvature)
     R = root[:, None] * V.T
-    r = R @ point.z - (V.T @ point.gradient) / root
+    r = R @ point.z - slope / root
     y = np.zeros(len(point.z))
-    held = dual.bounded
     basis = np.linalg.qr(R[:, ~held], mode="complete")[0][:, np.count_nonzero(~held) :]
-    if held.any():
-        y[held], _ = nnls(basis.T @ R[:, held], basis.T @ r, maxiter=50 * len(y))
+    y[held], _ = nnls(basis.T @ R[:, held], basis.T @ r, maxiter=50 * len(y))
     if not held.all():
         y[~held] = np.linalg.lstsq(R[:, ~held], r - R[:, held] @ y[held], rcond=None)[0]
     return y - point.z

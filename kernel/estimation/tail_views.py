@@ -33,7 +33,8 @@ _IMPROVEMENT = 1e-10
 # They are shared by the tails that are made lighter, and again, since several are rarely settled anyway.
 _MOST_NODES = 150
 _MOST_CUTS = 100
-_MOST_DESCENTS = 5
+# Several values at risk are first moved by this fraction of the scenarios, then by less and less.
+_FIRST_STRIDE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,20 +182,40 @@ class _Search:
         return None if found is None or found.tilt.entropy >= self._limit else found
 
     def _descend(self, found: TailTilt) -> None:
-        """A first solution: values at risk fixed at those of the last probabilities, as long as that leads lower."""
-        for _ in range(_MOST_DESCENTS):
-            rows = []
-            for k, tail in enumerate(self._tails):
-                if tail.sense != ">=":
-                    a, b = tail.row(quantile(tail.losses, found.tilt.p, tail.confidence_level))
-                    rows.append(_Row(k, a, b, "<=", 1.0 - tail.confidence_level))
-            try:
-                following = self._cut(rows, [])
-            except ProblemError:
-                return
-            if following is None or following.tilt.entropy >= self._limit:
-                return
-            self._best = found = following
+        """A first solution: values at risk where the last probabilities have them; several are moved while it helps."""
+        placed = [k for k, tail in enumerate(self._tails) if tail.sense != ">="]
+        places = {
+            k: int(
+                np.searchsorted(
+                    self._levels[k], quantile(self._tails[k].losses, found.tilt.p, self._tails[k].confidence_level)
+                )
+            )
+            for k in placed
+        }
+        self._try(places)
+        stride = 0 if len(placed) == 1 else max(len(self._p0) // _FIRST_STRIDE, 1)
+        while stride:
+            moves = [places | {k: places[k] + way * stride} for k in placed for way in (-1, 1)]
+            better = next((move for move in moves if self._try(move)), None)
+            places = better or places
+            stride = stride if better else stride // 2
+
+    def _try(self, places: dict[int, int]) -> bool:
+        """Whether values at risk at these places lead to a better solution than the best, which it then becomes."""
+        rows = []
+        for k, place in places.items():
+            if not 0 <= place < len(self._levels[k]):
+                return False
+            a, b = self._tails[k].row(float(self._levels[k][place]))
+            rows.append(_Row(k, a, b, "<=", 1.0 - self._tails[k].confidence_level))
+        try:
+            found = self._cut(rows, [])
+        except ProblemError:
+            return False
+        if found is None or found.tilt.entropy >= self._limit:
+            return False
+        self._best = found
+        return True
 
     def _cut(self, placed: list[_Row], cuts: list[_Row]) -> TailTilt | None:
         """The optimum under rows and cuts, to which those are added that it lacks."""

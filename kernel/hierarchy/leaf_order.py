@@ -12,16 +12,39 @@ References: Bar-Joseph, Gifford & Jaakkola (2001).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kernel.canonical import Matrix
 from kernel.hierarchy.clustering import Dendrogram
-from kernel.quadratic import Indices
 
 # Entries of a table that is made at once.
 _SMALL = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """The places of every cluster as it is drawn: from `first` to before `last`, its right side from `middle` on.
+
+    A leaf has no sides: its `middle` is its place.
+    """
+
+    first: list[int]
+    middle: list[int]
+    last: list[int]
+
+    @classmethod
+    def of(cls, tree: Dendrogram) -> _Runs:
+        """Of the clusters of a tree."""
+        first = tree.starts.tolist()
+        middle = first[: tree.n] + [first[right] for right in tree.joins[:, 1].tolist()]
+        return cls(first, middle, (tree.starts + tree.sizes).tolist())
+
+    def opposite(self, cluster: int, place: int) -> tuple[int, int]:
+        """The run of the side of a cluster that does not hold the leaf at a place; the leaf's own where it is all."""
+        first, middle, last = self.first[cluster], self.middle[cluster], self.last[cluster]
+        return (middle, last) if place < middle or first == middle else (first, middle)
 
 
 def in_optimal_order(tree: Dendrogram, D: Matrix) -> Dendrogram:
@@ -35,33 +58,32 @@ def in_optimal_order(tree: Dendrogram, D: Matrix) -> Dendrogram:
     """
     if tree.n < 2:
         return tree
-    leaves = tree.leaves
+    runs, leaves = _Runs.of(tree), tree.leaves
     E = D[np.ix_(leaves, leaves)]
-    M = _least_lengths(tree, E)
-    middle = int(tree.starts[tree.joins[-1, 1]])
+    M = _least_lengths(tree, runs, E)
+    middle = runs.middle[-1]
     u, k = divmod(int(np.argmin(M[:middle, middle:])), tree.n - middle)
     ends = sorted((u, middle + k), key=lambda place: int(leaves[place]))
-    return replace(tree, joins=_turned(tree, E, M, (ends[0], ends[1])))
+    return replace(tree, joins=np.array(_turned(tree, runs, E, M, (ends[0], ends[1])), dtype=np.intp))
 
 
-def _least_lengths(tree: Dendrogram, E: Matrix) -> Matrix:
+def _least_lengths(tree: Dendrogram, runs: _Runs, E: Matrix) -> Matrix:
     """(n, n) M over the places of the leaves in the tree as it is drawn."""
     M = np.zeros_like(E)
     for left, right in tree.joins.tolist():
-        (first, middle), (_, last) = tree.run(left), tree.run(right)
-        from_left = _from_far_ends(tree, M, left, E[first:middle, middle:last])
-        block = _from_far_ends(tree, M, right, from_left.T)
+        first, middle, last = runs.first[left], runs.first[right], runs.last[right]
+        from_left = _from_far_ends(runs, M, left, E[first:middle, middle:last])
+        block = _from_far_ends(runs, M, right, from_left.T)
         M[middle:last, first:middle] = block
         M[first:middle, middle:last] = block.T
     return M
 
 
-def _from_far_ends(tree: Dendrogram, M: Matrix, cluster: int, X: Matrix) -> Matrix:
+def _from_far_ends(runs: _Runs, M: Matrix, cluster: int, X: Matrix) -> Matrix:
     """(m, r) for each leaf u of a cluster the least ``M[u, k] + X[k]`` over the ends k opposite u."""
-    if cluster < tree.n:
+    first, middle, last = runs.first[cluster], runs.middle[cluster], runs.last[cluster]
+    if first == middle:
         return X
-    first, last = tree.run(cluster)
-    middle = int(tree.starts[tree.joins[cluster - tree.n, 1]])
     cut = middle - first
     found = np.empty_like(X)
     found[:cut] = _least_sums(M[first:middle, middle:last], X[cut:])
@@ -74,10 +96,12 @@ def _least_sums(A: Matrix, B: Matrix) -> Matrix:
     (p, q), r = A.shape, B.shape[1]
     if q == 1:
         return np.asarray(A + B)
-    if p * q * r <= _SMALL:
-        return np.asarray((A[:, :, None] + B).min(axis=1))
+    if r == 1:
+        return np.asarray((A + B.T).min(axis=1, keepdims=True))
     if p < r:
         return np.asarray(_least_sums(B.T, A.T).T)
+    if p * q * r <= _SMALL:
+        return np.asarray((A[:, :, None] + B).min(axis=1))
     if r < q:
         return np.column_stack([(A + column).min(axis=1) for column in B.T])
     found: Matrix = A[:, :1] + B[0]
@@ -86,27 +110,21 @@ def _least_sums(A: Matrix, B: Matrix) -> Matrix:
     return found
 
 
-def _turned(tree: Dendrogram, E: Matrix, M: Matrix, ends: tuple[int, int]) -> Indices:
-    """(n - 1, 2) the joins, turned for the order from one end to the other that M promises."""
-    joins = tree.joins.copy()
+def _turned(tree: Dendrogram, runs: _Runs, E: Matrix, M: Matrix, ends: tuple[int, int]) -> list[list[int]]:
+    """The joins, turned for the order from one end to the other that M promises."""
+    joins: list[list[int]] = tree.joins.tolist()
     open_clusters = [(2 * tree.n - 2, *ends)]
     while open_clusters:
         cluster, u, w = open_clusters.pop()
         if cluster < tree.n:
             continue
-        left, right = tree.joins[cluster - tree.n].tolist()
-        near, far = (left, right) if u < tree.starts[right] else (right, left)
-        joins[cluster - tree.n] = near, far
-        (a, b), (c, d) = _far_side(tree, near, u), _far_side(tree, far, w)
-        lengths = M[u, a:b, None] + E[a:b, c:d] + M[c:d, w]
-        k, y = divmod(int(np.argmin(lengths)), d - c)
+        left, right = joins[cluster - tree.n]
+        near, far = (left, right) if u < runs.first[right] else (right, left)
+        joins[cluster - tree.n] = [near, far]
+        (a, b), (c, d) = runs.opposite(near, u), runs.opposite(far, w)
+        k = y = 0
+        if b - a > 1 or d - c > 1:
+            lengths = M[u, a:b, None] + E[a:b, c:d] + M[c:d, w]
+            k, y = divmod(int(np.argmin(lengths)), d - c)
         open_clusters += [(near, u, a + k), (far, c + y, w)]
     return joins
-
-
-def _far_side(tree: Dendrogram, cluster: int, place: int) -> tuple[int, int]:
-    """The run of the side of a cluster that does not hold the leaf at a place; the leaf's own where it is all."""
-    if cluster < tree.n:
-        return tree.run(cluster)
-    left, right = tree.joins[cluster - tree.n].tolist()
-    return tree.run(right) if place < tree.starts[right] else tree.run(left)

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from kernel.canonical import Matrix, Vector
+from kernel.canonical import Vector
 from kernel.hierarchy.universe import Universe
 from kernel.quadratic import Indices
 
@@ -24,16 +24,19 @@ class NaiveParity:
     """Naive risk parity in runs of the assets, in an order.
 
     Attributes:
-        order: (n,) assets.
-        own: (n,) their risks alone, in that order.
+        own: (n,) risks of the assets alone, in that order.
     """
 
     def __init__(self, universe: Universe, order: Indices) -> None:
         self._universe = universe
-        self.order = order
         self.own = universe.own_risks[order]
         self._inverse = 1.0 / self.own
-        self._scaled = _scaled_covariance(universe, order, self._inverse)
+        # Each asset held by its inverse risk: covariances (n, n), or returns (n, T) for the other measures.
+        inverse = self._inverse[:, None]
+        if universe.of_covariance:
+            self._scaled = universe.moments.Sigma[np.ix_(order, order)] * inverse * self._inverse
+        else:
+            self._scaled = universe.scenarios.R.T[order] * inverse
 
     def weights(self, first: int, last: int) -> Vector:
         """(last - first,) weights of the assets in the places first to last - 1, sum 1."""
@@ -46,26 +49,13 @@ class NaiveParity:
             return float(self.own[first])
         total = float(self._inverse[first:last].sum())
         unhedged = (last - first) / total
-        if self._scaled is None:
-            risk = self._measured(first, last)
-        else:
-            variance = float(self._scaled[first:last, first:last].sum()) / total**2
-            if self._universe.risk_measure == "volatility":
-                return math.sqrt(variance) if variance > _HEDGED * unhedged**2 else 0.0
-            risk = variance
-        return risk if risk > _HEDGED * unhedged else 0.0
-
-    def _measured(self, first: int, last: int) -> float:
-        w = np.zeros(len(self.order))
-        w[self.order[first:last]] = self.weights(first, last)
-        return self._universe.measure.of(w)
-
-
-def _scaled_covariance(universe: Universe, order: Indices, inverse: Vector) -> Matrix | None:
-    """(n, n) covariances of the assets in order, each asset held by its inverse risk; None for other measures."""
-    if not universe.of_covariance:
-        return None
-    return np.asarray(universe.moments.Sigma[np.ix_(order, order)] * inverse[:, None] * inverse)
+        if not self._universe.of_covariance:
+            risk = self._universe.risk_of_returns(self._scaled[first:last].sum(axis=0) / total)
+            return risk if risk > _HEDGED * unhedged else 0.0
+        variance = float(self._scaled[first:last, first:last].sum()) / total**2
+        if self._universe.risk_measure == "variance":
+            return variance if variance > _HEDGED * unhedged else 0.0
+        return math.sqrt(variance) if variance > _HEDGED * unhedged**2 else 0.0
 
 
 def share_of_first(first: float, second: float) -> float:

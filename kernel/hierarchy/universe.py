@@ -18,6 +18,7 @@ from kernel.scenarios import Scenarios
 
 # Of the largest risk among the assets: less is the rounding of none.
 _RISKLESS = 1e-9
+_ALONE = ("portfolio",)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ class Universe:
         """The risk measure."""
         return make_measure(self.risk_measure, self.moments, self.scenarios, self.settings)
 
+    def risk_of_returns(self, r: Vector) -> float:
+        """The risk of a portfolio by its returns (T,) in the scenarios, for measures of scenarios."""
+        alone = Moments(_ALONE, np.zeros(1), Quadratic(np.zeros((1, 1))))
+        scenarios = replace(self.scenarios, names=_ALONE, R=r[:, None])
+        return make_measure(self.risk_measure, alone, scenarios, self.settings).of(np.ones(1))
+
     @cached_property
     def own_risks(self) -> Vector:
         """(n,) risk of each asset alone, > 0.
@@ -83,8 +90,7 @@ class Universe:
             variances = self.moments.quadratic.diagonal_entries
             risks = variances if self.risk_measure == "variance" else np.sqrt(variances)
         else:
-            alone = (self.of(np.array([i])).measure for i in range(len(self.names)))
-            risks = np.array([measure.of(np.ones(1)) for measure in alone])
+            risks = np.array([self.risk_of_returns(r) for r in np.array(self.scenarios.R.T)])
         for i in np.flatnonzero(~(risks > _RISKLESS * np.abs(risks).max())).tolist():
             reason = f"{self.names[i]} has a {self.risk_measure} of {risks[i]:.3g}: a share in inverse proportion"
             raise ProblemError("risk_measure", f"{reason} to its risk has no meaning")

@@ -47,7 +47,10 @@ class Budgets:
     @property
     def dual(self) -> Matrix:
         """(k, n) pinv(A'), which turns the risk's gradient by assets into that by exposures; A for assets."""
-        return np.asarray(np.linalg.pinv(self.exposures.T)) if self.of_factors else self.exposures
+        if not self.of_factors:
+            return self.exposures
+        sizes = np.abs(self.exposures).max(axis=1)
+        return np.asarray(np.linalg.pinv((self.exposures / sizes[:, None]).T) / sizes[:, None])
 
 
 def asset_budgets(
@@ -114,7 +117,10 @@ def factor_budgets(
         if not np.isfinite(exposures[j]).all():
             raise ProblemError(f"{field}[{name}]", "has exposures that are not finite")
     inside = np.where(members, exposures, 0.0)
-    if np.linalg.matrix_rank(inside) < len(names):
+    sizes = np.abs(inside).max(axis=1, initial=0.0)
+    for j in np.flatnonzero(sizes == 0.0).tolist():
+        raise ProblemError(f"{field}[{names[j]}]", "has no exposure to anything that may be held")
+    if np.linalg.matrix_rank(inside / sizes[:, None]) < len(names):
         reason = "the exposures of these factors are combinations of each other: their shares cannot be told apart"
         raise ProblemError(field, reason)
     none = np.zeros(exposures.shape[1], dtype=bool)

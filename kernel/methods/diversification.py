@@ -19,6 +19,7 @@ import numpy as np
 
 from kernel.builder import ProgramBuilder
 from kernel.canonical import Mask, Vector
+from kernel.constraints import LinearLimit
 from kernel.errors import ProblemError
 from kernel.measures.base import RiskMeasure
 from kernel.measures.value_at_risk import ValueAtRisk
@@ -43,6 +44,8 @@ __all__ = [
 
 _LISTED = 20
 _ROUNDING = 1e-12
+# Of the largest risk of one instrument: a portfolio of weighted risks of this size with less than that has no risk.
+_SOME, _RISKLESS = 1e-3, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +131,15 @@ def maximize_diversification(
         some; ILL_POSED where the limits leave no portfolio with a positive weighted risk.
 
     Raises:
-        ProblemError: The measure is not convex, no instrument can be held, or one has no risk alone.
+        ProblemError: The measure is not convex or not of degree one, no instrument can be held, or one has no risk
+            alone.
     """
     if isinstance(problem.measure, ValueAtRisk):
         raise ProblemError("risk_measure", "the diversification ratio needs a convex measure, which var is not")
     measure = _of_degree_one(problem.measure)
+    if measure.contributions(np.asarray(members, dtype=float)) is None:
+        reason = f"the diversification ratio needs a risk in proportion to the weights, which {measure.name} is not"
+        raise ProblemError("risk_measure", reason)
     risks = _single_risks(measure, members)
     _require_risks(problem.moments.names, members, risks, measure.name)
     posed = replace(problem, measure=measure, objective=MaximizeDiversification(risks, risk_aversion))
@@ -140,13 +147,8 @@ def maximize_diversification(
     if found.weights is not None:
         blind = problem.cost is None and cash is not None and _is_blind_to(measure, cash, risks)
         return with_least_cash(posed, found, cash) if blind and cash is not None else found
-    if found.status is Status.UNBOUNDED and "net_return" in found.numbers:
-        message = (
-            f"a portfolio has no {measure.name} above zero though its instruments have, so that the diversification "
-            "ratio has no maximum"
-        )
-        return Solution(Status.UNBOUNDED, message)
-    return found if found.explanation is not None else _without_ratio(posed, risks, found, settings)
+    unexplained = found.status is Status.NUMERICAL_FAILURE and found.weights is None
+    return _without_ratio(posed, risks, found, settings) if unexplained else found
 
 
 def decorrelate(problem: Problem, members: Mask, settings: Settings, *, risk_aversion: float = 1.0) -> Solution:
@@ -252,13 +254,23 @@ def _is_blind_to(measure: RiskMeasure, cash: int, risks: Vector) -> bool:
 
 
 def _without_ratio(problem: Problem, risks: Vector, found: Solution, settings: Settings) -> Solution:
-    """Why there is no ratio: the limits hold together, but only without instruments of positive weighted risk."""
+    """Why there is no ratio though the limits hold together: nothing to divide, or nothing to divide by."""
+    measure, size = problem.measure.name, float(risks.max())
     moments = replace(problem.moments, mu=risks.copy())
     best = optimize(replace(problem, moments=moments, objective=MaximizeReturn(), cost=None), settings)
-    if best.certificate is None or best.certificate.bound > settings.tolerance * float(risks.max()):
-        return found
-    message = (
-        "the limits leave no portfolio whose instruments, weighted, have risk: the largest weighted "
-        f"{problem.measure.name} is {best.certificate.bound:.4g}, so that a diversification ratio has no meaning"
-    )
-    return Solution(Status.ILL_POSED, message, numbers={"best_weighted_risk": best.certificate.bound})
+    if best.certificate is not None and best.certificate.bound <= settings.tolerance * size:
+        message = (
+            f"the limits leave no portfolio whose instruments, weighted, have risk: the largest weighted {measure} is "
+            f"{best.certificate.bound:.4g}, so that a diversification ratio has no meaning"
+        )
+        return Solution(Status.ILL_POSED, message, numbers={"best_weighted_risk": best.certificate.bound})
+    some = LinearLimit(risks / size, _SOME, np.inf, "weighted risk", "weighted risk", "exposure")
+    least = replace(problem, objective=MinimizeRisk(), constraints=(*problem.constraints, some), cost=None)
+    reached = optimize(least, settings)
+    if problem.cost is None and reached.certificate is not None and reached.certificate.objective <= _RISKLESS * size:
+        message = (
+            f"a portfolio has no {measure} above zero though its instruments have, so that the diversification ratio "
+            "has no maximum"
+        )
+        return Solution(Status.UNBOUNDED, message)
+    return found

@@ -21,13 +21,16 @@ import numpy as np
 from kernel.quadratic import Quadratic, Vector
 
 _STEPS = 200
-# Relative errors of contributions: below the first no step helps; an answer must reach the second.
-_EXACT, _ACCEPTED = 1e-15, 1e-9
+# Relative errors of contributions: below the first no step helps; an answer must reach the second, which is as near as
+# hedges that cancel almost all risk let products come.
+_EXACT, _ACCEPTED = 1e-15, 1e-6
+# Steps without progress after which there is none to come.
+_PATIENCE = 3
 # Relative changes up to which the whole step is taken.
 _SHORT = 0.3
 # How exactly a step is solved for while it is far from the solution.
 _ROUGH = 0.1
-_MOST_PRODUCTS = 500
+_MOST_PRODUCTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ def contribute(P: Quadratic, b: Vector) -> EqualContributions | None:
         b: (n,) > 0, adding up to 1.
 
     Returns:
-        The minimum, its contributions within 1e-9 of b relative to them; None where there is none, since some y >= 0
-        has no risk, or where it was not reached.
+        The minimum, its contributions within rounding of b (1e-6 of them at most); None where there is none, since some
+        y >= 0 has no risk, or where it was not reached.
 
     References:
         Spinu (2013), algorithm 3.4, with the length of the step as in Nesterov (2004), section 4.1.5.
@@ -68,15 +71,15 @@ def contribute(P: Quadratic, b: Vector) -> EqualContributions | None:
         return None
     y = y / np.sqrt(risk)
     best, least = y, np.inf
-    steps = 0
+    steps = idle = 0
     while steps < _STEPS:
         residual = b - y * P.times(y)
         error = float(np.abs(residual / b).max())
+        idle = 0 if error < least else idle + 1
         if error < least:
             best, least = y, error
-        elif least <= _ACCEPTED:
-            break
-        if error <= _EXACT or not np.isfinite(error):
+        settled = error <= _EXACT or (idle >= _PATIENCE and least <= _ACCEPTED)
+        if settled or not np.isfinite(error):
             break
         d = _newton_direction(P, b, y, residual, min(_ROUGH, error))
         longest = float(np.abs(d).max())
@@ -86,7 +89,10 @@ def contribute(P: Quadratic, b: Vector) -> EqualContributions | None:
 
 
 def _newton_direction(P: Quadratic, b: Vector, y: Vector, right: Vector, accuracy: float) -> Vector:
-    """(n,) d with ``(YPY + diag b) d = right``, by conjugate gradients on the system with a unit diagonal."""
+    """(n,) d with ``(YPY + diag b) d = right``: by conjugate gradients on the system with a unit diagonal.
+
+    Where they do not get there, as of assets that hedge each other, by factorisation.
+    """
     scale = 1.0 / np.sqrt(P.diagonal_entries * y**2 + b)
     d, residual = np.zeros(len(y)), scale * right
     direction = residual
@@ -94,7 +100,7 @@ def _newton_direction(P: Quadratic, b: Vector, y: Vector, right: Vector, accurac
     enough = square * accuracy**2
     for _ in range(_MOST_PRODUCTS):
         if square <= enough:
-            break
+            return np.asarray(scale * d)
         v = scale * direction
         product = scale * (y * P.times(y * v) + b * v)
         length = square / float(direction @ product)
@@ -102,7 +108,9 @@ def _newton_direction(P: Quadratic, b: Vector, y: Vector, right: Vector, accurac
         residual = residual - length * product
         last, square = square, float(residual @ residual)
         direction = residual + (square / last) * direction
-    return np.asarray(scale * d)
+    unit = scale * y
+    system = P.dense * np.outer(unit, unit) + np.diag(scale**2 * b)
+    return np.asarray(scale * np.linalg.lstsq(system, scale * right)[0])
 
 
 def _proven(P: Quadratic, b: Vector, y: Vector, steps: int) -> EqualContributions | None:

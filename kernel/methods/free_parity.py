@@ -93,13 +93,13 @@ def natural_sizes(problem: Problem, budgets: Budgets, near: FreeParity | None) -
 def _of_volatility(moments: Moments, budgets: Budgets) -> FreeParity | None:
     members = np.flatnonzero(budgets.members)
     inside = moments.quadratic.restricted(members)
-    if not (inside.diagonal_entries > (_RISKLESS * moments.typical_volatility) ** 2).all():
+    if not (inside.diagonal_entries > (_RISKLESS**2 * moments.typical_volatility) ** 2).all():
         return None
     if budgets.of_factors:
         found = _by_factors(inside, budgets.exposures[:, members], budgets.b)
     else:
         found = _by_assets(inside, np.where(budgets.short[members], -1.0, 1.0), budgets.b)
-    if found is None or _RISKLESS * moments.typical_volatility * float(np.abs(found.w).sum()) >= 1.0:
+    if found is None or _RISKLESS * float(np.abs(found.w) @ np.sqrt(inside.diagonal_entries)) >= 1.0:
         return None
     w = np.zeros(moments.n)
     w[members] = found.w
@@ -124,6 +124,8 @@ def _signed(Sigma: Quadratic, signs: Vector) -> Quadratic:
 
 
 def _by_factors(Sigma: Quadratic, A: Matrix, b: Vector) -> FreeParity | None:
+    sizes = np.abs(A).max(axis=1)
+    A = A / sizes[:, None]
     try:
         X = scipy.linalg.cho_solve(scipy.linalg.cho_factor(Sigma.dense), A.T)
         inverse = A @ X
@@ -139,5 +141,6 @@ def _by_factors(Sigma: Quadratic, A: Matrix, b: Vector) -> FreeParity | None:
     met = float(np.abs(shares / b - 1.0).max()) + abs(float(w @ Sigma.times(w)) - 1.0)
     if not met <= _CONFIRMED:
         return None
+    units = float(b @ np.log(sizes))
     value = 0.5 * float(np.log(w @ Sigma.times(w))) - float(b @ np.log(exposed))
-    return FreeParity(w, value, found.bound - 0.5, found.steps, _NEWTON)
+    return FreeParity(w, value - units, found.bound - 0.5 - units, found.steps, _NEWTON)

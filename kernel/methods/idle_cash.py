@@ -46,7 +46,7 @@ def _reach(program: Program, x: Vector, direction: Vector) -> float:
     assert program.kappa is not None
     falls = change > _SAME
     slack = np.maximum(_slack(program, x), 0.0)
-    room = [(1.0 - _LEFT) * float(x[program.kappa]), *(slack[falls] / change[falls]).tolist()]
+    room: list[float] = [(1.0 - _LEFT) * float(x[program.kappa]), *(slack[falls] / change[falls]).tolist()]
     down = np.flatnonzero((direction < 0.0) & np.isfinite(program.lower))
     room += (x[down] - program.lower[down]).tolist()
     return max(min(room), 0.0)

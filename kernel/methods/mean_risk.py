@@ -176,17 +176,7 @@ def _reports(problem: Problem, program: Program, raw: RawSolution, w: Vector) ->
     # Multipliers of an integer search belong to one of its convex sub-problems: they price nothing.
     known = program.is_convex
     return tuple(
-        ConstraintReport(
-            name=m.name,
-            unit=m.unit,
-            sense=m.sense,
-            limit=m.limit,
-            value=m.value,
-            slack=m.slack,
-            binding=m.slack <= 1e-8,
-            shadow_price=scale * prices.get(m.name, 0.0) if known else None,
-        )
-        for m in measurements(problem, w)
+        ConstraintReport.of(m, scale * prices.get(m.name, 0.0) if known else None) for m in measurements(problem, w)
     )
 
 

@@ -99,9 +99,7 @@ def _where_it_is(problem: Problem, target: Vector) -> Solution | None:
     violation = max([0.0, *(m.shortfall for m in measured)])
     if violation > _ROUNDING:
         return None
-    reports = tuple(
-        ConstraintReport(m.name, m.unit, m.sense, m.limit, m.value, m.slack, m.slack <= 1e-8, 0.0) for m in measured
-    )
+    reports = tuple(ConstraintReport.of(m, 0.0) for m in measured)
     certificate = Certificate(0.0, 0.0, 0.0, violation, 0, "closed form")
     return Solution(
         Status.OPTIMAL, "optimal: the weights of the rule meet every limit", target.copy(), certificate, reports

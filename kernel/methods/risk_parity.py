@@ -24,12 +24,14 @@ from kernel.methods.balance_risk import BalanceRisk
 from kernel.methods.budgets import Budgets
 from kernel.methods.free_parity import FreeParity, free_parity, natural_sizes
 from kernel.methods.held_measures import optimize_held
-from kernel.methods.mean_risk import canonicalize, measurements, relative_gap
+from kernel.methods.least_cash import beside_cash, least_cash
+from kernel.methods.mean_risk import canonicalize, relative_gap
+from kernel.methods.measured_again import largest_violation, measured_again
 from kernel.methods.parity_limits import explain_failure, pose_limits, without_signs
 from kernel.methods.risk_shares import gradient, risk_shares
 from kernel.objectives import MaximizeReturn
 from kernel.problem import Problem, Settings
-from kernel.solution import Certificate, ConstraintReport, Solution
+from kernel.solution import Certificate, Solution
 from kernel.status import Status
 
 # A limit that is missed by no more than this is kept.
@@ -37,7 +39,7 @@ _KEPT = 1e-14
 _ATTAINED = 1e-8
 # Of logarithms of risks: a distance is proven where the bound exceeds it.
 _ROUNDING = 1e-12
-_BISECTIONS = 60
+_SECTIONS = 60
 # Times the portfolio that may be borrowed.
 _LARGEST_CASH = 100.0
 
@@ -90,12 +92,16 @@ def risk_parity(
     """
     posed = pose_limits(_with_measure_of_degree_one(problem), budgets)
     free = free_parity(posed, budgets, settings)
-    solution = None if free is None or posed.cost is not None else _unhindered(posed, budgets, free, cash)
+    solution = (
+        None if free is None or posed.cost is not None else _unhindered(posed, budgets, free, cash, settings.tolerance)
+    )
     if solution is None:
         solution = _within_limits(posed, budgets, free, settings, risk_aversion)
         if solution.weights is not None and posed.cost is None and cash is not None:
-            held = _least_cash(posed, solution.weights, float(solution.weights[cash]), cash)
-            solution = _reported(posed, solution, _beside_cash(solution.weights, held, cash))
+            held = least_cash(posed, solution.weights, float(solution.weights[cash]), cash)
+            solution = replace(solution, weights=beside_cash(solution.weights, held, cash))
+    if solution.weights is not None:
+        solution = measured_again(problem, solution, solution.weights)
     return _judged(posed, budgets, free, solution)
 
 
@@ -110,7 +116,9 @@ def _with_measure_of_degree_one(problem: Problem) -> Problem:
     return replace(problem, measure=measure)
 
 
-def _unhindered(problem: Problem, budgets: Budgets, free: FreeParity, cash: int | None) -> Solution | None:
+def _unhindered(
+    problem: Problem, budgets: Budgets, free: FreeParity, cash: int | None, tolerance: float
+) -> Solution | None:
     """The portfolio without limits, beside as little cash as they need, where it meets them."""
     total = float(free.w.sum())
     if not total > 0.0:
@@ -120,15 +128,15 @@ def _unhindered(problem: Problem, budgets: Budgets, free: FreeParity, cash: int 
         held = _cash_within_limits(problem, free.w, cash)
         if held is None:
             return None
-        w = _beside_cash(free.w, held, cash)
-    violation = _violation(problem, w)
+        w = beside_cash(free.w, held, cash)
+    violation = largest_violation(problem, w)
     value, bound = (float(np.exp(f)) for f in (_f(problem, budgets, w), free.bound))
     gap = relative_gap(value, bound)
-    if violation > _KEPT or gap > Settings().tolerance:
+    if violation > _KEPT * max(1.0, float(np.abs(w).sum())) or gap > tolerance:
         return None
     certificate = Certificate(value, bound, gap, violation, free.iterations, free.solver)
     message = f"optimal: relative gap {gap:.1e}, largest violation {violation:.1e}; no limit is in the way"
-    return _reported(problem, Solution(Status.OPTIMAL, message, w, certificate), w)
+    return Solution(Status.OPTIMAL, message, w, certificate)
 
 
 def _cash_within_limits(problem: Problem, w: Vector, cash: int) -> float | None:
@@ -140,33 +148,18 @@ def _cash_within_limits(problem: Problem, w: Vector, cash: int) -> float | None:
     low = max((float(c.lower[cash]) for c in bounds), default=0.0)
     high = min((float(c.upper[cash]) for c in bounds), default=0.0)
     wanted = min(max(0.0, low), high)
-    if _violation(problem, _beside_cash(w, wanted, cash)) <= _KEPT:
+    if largest_violation(problem, beside_cash(w, wanted, cash)) <= _KEPT:
         return wanted
     low, high = max(low, -_LARGEST_CASH), min(high, 1.0)
-    for _ in range(_BISECTIONS):
+    for _ in range(_SECTIONS):
         if not low < high:
             return None
         first, second = low + (high - low) / 3.0, high - (high - low) / 3.0
-        missed = [_violation(problem, _beside_cash(w, held, cash)) for held in (first, second)]
+        missed = [largest_violation(problem, beside_cash(w, held, cash)) for held in (first, second)]
         if min(missed) <= _KEPT:
-            return _least_cash(problem, w, first if missed[0] <= _KEPT else second, cash)
+            return least_cash(problem, w, first if missed[0] <= _KEPT else second, cash)
         low, high = (low, second) if missed[0] < missed[1] else (first, high)
     return None
-
-
-def _least_cash(problem: Problem, w: Vector, held: float, cash: int) -> float:
-    """The amount nearest to none between it and `held`, which is within the limits: by bisection of an interval."""
-    kept = max(_violation(problem, _beside_cash(w, held, cash)), _KEPT)
-    good, wanted = held, 0.0
-    if _violation(problem, _beside_cash(w, wanted, cash)) <= kept:
-        return wanted
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (good + wanted)
-        if _violation(problem, _beside_cash(w, middle, cash)) <= kept:
-            good = middle
-        else:
-            wanted = middle
-    return good
 
 
 def _within_limits(
@@ -184,46 +177,7 @@ def _within_limits(
     found = optimize_held(signless, settings)
     if found.weights is None:
         return explain_failure(problem, budgets, found, settings)
-    return _reported(problem, found, found.weights)
-
-
-def _beside_cash(w: Vector, held: float, cash: int) -> Vector:
-    """Weights in the ratios of `w` beside so much cash, adding up to 1."""
-    assets = w.copy()
-    assets[cash] = 0.0
-    total = float(assets.sum())
-    if total <= 0.0:
-        return w
-    assets *= (1.0 - held) / total
-    assets[cash] = held
-    return assets
-
-
-def _violation(problem: Problem, w: Vector) -> float:
-    return max([0.0, *(m.shortfall for m in measurements(problem, w))])
-
-
-def _reported(problem: Problem, found: Solution, w: Vector) -> Solution:
-    """The solution at w, every limit measured there, with the prices that are known of it."""
-    assert found.certificate is not None
-    prices = {(report.name, report.sense): report.shadow_price for report in found.constraints}
-    measured = measurements(problem, w)
-    reports = tuple(
-        ConstraintReport(
-            name=m.name,
-            unit=m.unit,
-            sense=m.sense,
-            limit=m.limit,
-            value=m.value,
-            slack=m.slack,
-            binding=m.slack <= _ATTAINED,
-            shadow_price=prices.get((m.name, m.sense), 0.0),
-        )
-        for m in measured
-    )
-    violation = max([0.0, *(m.shortfall for m in measured)])
-    certificate = replace(found.certificate, violation=violation)
-    return replace(found, weights=w, certificate=certificate, constraints=reports)
+    return found
 
 
 def _f(problem: Problem, budgets: Budgets, w: Vector) -> float:
@@ -240,6 +194,8 @@ def _judged(problem: Problem, budgets: Budgets, free: FreeParity | None, solutio
     shares = risk_shares(problem.measure, solution.weights, budgets)
     distance = bound = None
     if free is not None:
-        distance = max(float(np.log(solution.certificate.objective)) - free.value, 0.0)
-        bound = max(float(np.log(solution.certificate.bound)) - free.value - _ROUNDING, 0.0)
+        certificate = solution.certificate
+        distance = max(float(np.log(certificate.objective)) - free.value, 0.0)
+        proven = float(np.log(certificate.bound)) if certificate.bound > 0.0 else -np.inf
+        bound = max(proven - free.value - _ROUNDING, 0.0)
     return RiskParity(solution, budgets, shares, distance, bound, unconstrained)

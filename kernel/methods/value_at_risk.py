@@ -253,7 +253,7 @@ def _iterations(solution: Solution) -> int:
 def _reports(problem: Problem, w: Vector) -> Iterator[ConstraintReport]:
     for constraint in problem.constraints:
         for m in constraint.measure(w):
-            yield ConstraintReport(m.name, m.unit, m.sense, m.limit, m.value, m.slack, m.slack <= 1e-8, None)
+            yield ConstraintReport.of(m, None)
 
 
 def _status(gap: float, violation: float, settings: Settings) -> Status:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
-import scipy.stats
+import scipy.special
 
 from kernel.builder import Form, ProgramBuilder
 from kernel.canonical import DEFINITION, Cone, Mask, Vector
@@ -159,7 +159,7 @@ def _largest_error(deviations: Vector, confidence: float) -> float:
         return 0.0
 
     def excess(eps: float) -> float:
-        return float(2.0 * scipy.stats.norm.sf(eps / deviations).sum()) - (1.0 - confidence)
+        return float(2.0 * scipy.special.ndtr(-eps / deviations).sum()) - (1.0 - confidence)
 
-    last = float(deviations.max()) * float(scipy.stats.norm.isf(0.5 * (1.0 - confidence) / len(deviations)))
+    last = -float(deviations.max()) * float(scipy.special.ndtri(0.5 * (1.0 - confidence) / len(deviations)))
     return float(scipy.optimize.brentq(excess, 0.0, last, xtol=1e-300, rtol=1e-12))

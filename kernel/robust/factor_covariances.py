@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 from kernel.builder import ProgramBuilder
 from kernel.canonical import Mask, Matrix, Vector
 from kernel.errors import ProblemError
 from kernel.measures.base import RiskMeasure
 from kernel.problem import Moments
-from kernel.robust.sample import absolute_weights, require_not_negative
+from kernel.robust.sample import absolute_weights, chi_square_quantile, require_not_negative
 from kernel.robust.worst_volatility import worst_measure
 
 
@@ -72,7 +71,7 @@ class FactorCovariances:
         if left < 1:
             raise ProblemError("observations", f"must be more than {k + 1} for {k} factors, not {T}")
         each = (1.0 - confidence) / (2.0 * count)
-        f, q = _upper_quantile_of_f(each, k, left), float(scipy.stats.chi2.ppf(each, left))
+        f, q = _upper_quantile_of_f(each, k, left), chi_square_quantile(each, left)
         d = quadratic.diagonal
         reach = np.where(uncertain, np.sqrt(k * f * d / (T - 1)), 0.0)
         return cls(moments, reach, np.where(uncertain, d * (left / q), d), math.sqrt(k * f))

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import scipy.stats
 
 from kernel.builder import Form, ProgramBuilder
 from kernel.canonical import Vector
 from kernel.costs import Deduction
 from kernel.measures.volatility import covariance_root
 from kernel.quadratic import Quadratic
-from kernel.robust.sample import Sample, absolute_weights, require_not_negative
+from kernel.robust.sample import Sample, absolute_weights, chi_square_quantile, require_not_negative
 
 
 class MeanSet(Deduction, Protocol):
@@ -97,7 +96,7 @@ class EllipsoidOfMeans:
     def of_sample(cls, sample: Sample, radius: float | None = None) -> EllipsoidOfMeans:
         """The joint normal confidence ellipsoid, kappa^2 a chi-square quantile; or that of a given kappa."""
         count = int(sample.uncertain.sum())
-        kappa = math.sqrt(float(scipy.stats.chi2.ppf(sample.confidence, count))) if count else 0.0
+        kappa = math.sqrt(chi_square_quantile(sample.confidence, count)) if count else 0.0
         return cls(Quadratic(sample.errors), kappa if radius is None else radius)
 
     def of(self, w: Vector) -> float:

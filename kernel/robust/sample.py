@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from kernel.builder import ProgramBuilder
 from kernel.canonical import Mask, Matrix, Vector
@@ -57,7 +57,7 @@ class Sample:
     @property
     def normal_quantile(self) -> float:
         """The z within which a normal error lies with the confidence."""
-        return float(scipy.stats.norm.isf(0.5 * (1.0 - self.confidence)))
+        return -float(scipy.special.ndtri(0.5 * (1.0 - self.confidence)))
 
 
 def quantile_of_squares(K: Matrix, confidence: float) -> float:
@@ -75,7 +75,12 @@ def quantile_by_traces(trace: float, trace_of_square: float, confidence: float) 
     """The same from tr(K) and tr(K^2)."""
     if trace_of_square <= 0.0:
         return 0.0
-    return trace_of_square / trace * float(scipy.stats.chi2.ppf(confidence, trace**2 / trace_of_square))
+    return trace_of_square / trace * chi_square_quantile(confidence, trace**2 / trace_of_square)
+
+
+def chi_square_quantile(probability: float, degrees: float) -> float:
+    """The value that a chi-square variable does not exceed with this probability."""
+    return 2.0 * float(scipy.special.gammaincinv(0.5 * degrees, probability))
 
 
 def absolute_weights(builder: ProgramBuilder, counted: Mask) -> slice:

@@ -58,12 +58,11 @@ def _solve_whole(program: Program, settings: Settings, *, final: bool = True) ->
         return raw
     # Limits that tie periods together often hold by more rows than one: only the conic polish takes that.
     dense = program.has_linear_rows and program.size <= _LARGEST_DENSE and not program.P.parts
-    x, z = polish(program, raw.x, raw.z) if dense else polish_conic(program, *_without_power_costs(program, raw))
+    if dense:
+        x, z = polish(program, raw.x, raw.z)
+    else:
+        x, z = polish_conic(program, *polish_power_costs(program, raw.x, raw.z))
     return replace(raw, x=x, z=z)
-
-
-def _without_power_costs(program: Program, raw: RawSolution) -> tuple[Vector, Vector]:
-    return (raw.x, raw.z) if program.has_linear_rows else polish_power_costs(program, raw.x, raw.z)
 
 
 def _solve_easier(program: Program, settings: Settings, *, final: bool) -> RawSolution | None:
@@ -93,7 +92,12 @@ def _scaled_answer(program: Program, settings: Settings, *, final: bool) -> RawS
 
 
 def _solve_without_cones(program: Program, settings: Settings) -> RawSolution | None:
-    """The answer when no cone binds: exact, and at a fraction of the price; None when one does."""
+    """The answer when no cone binds: exact, and at a fraction of the price; None when one does.
+
+    Exponential cones always do: they hold variables that the objective drives against them.
+    """
+    if any(block.cone is Cone.EXPONENTIAL for block in program.blocks):
+        return None
     linear = program.mask(Cone.ZERO, Cone.NONNEGATIVE)
     blocks: list[RowBlock] = []
     start = 0

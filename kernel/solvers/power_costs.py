@@ -55,11 +55,13 @@ class PowerCosts:
         """None when there are none, or when they enter elsewhere than in the objective."""
         A, lengths = program.A, np.diff(program.A.indptr)
         three = [b.start for b in program.blocks if b.cone is Cone.SECOND_ORDER and b.stop - b.start == 3]
+        if not three or program.kappa is not None:
+            return None
         starts = np.array(three, dtype=np.intp)
         shape = lengths[starts[:, None] + np.arange(3)]
         outer = starts[(shape == [2, 1, 2]).all(axis=1)]
         inner, links = _inner_cones(program, starts[(shape == 1).all(axis=1)]), _links(program)
-        if not len(outer) or program.kappa is not None:
+        if not len(outer):
             return None
         pair = A.indptr[outer + 2][:, None] + np.arange(2)
         order = np.argsort(A.data[pair], axis=1)

@@ -25,7 +25,7 @@ class Band:
     """Ratios of realised over predicted volatility that count as inside, limits included."""
 
     minimum: float = 0.5
-    maximum: float = 1.5
+    maximum: float = 2.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.minimum <= self.maximum < math.inf:

@@ -15,9 +15,12 @@ from kernel.methods.diversification import (
     inverse_risk_weights,
     maximize_diversification,
 )
+from kernel.methods.mean_risk import optimize
 from kernel.methods.projection import Displacement, ReferenceEvidence, project
+from kernel.objectives import MinimizeRisk
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
+from kernel.status import Status
 from server.compute.bounds import reach, weight_bounds
 from server.compute.estimate import Estimate
 from server.compute.inputs import MarketInputs
@@ -37,6 +40,8 @@ def solve_diversification(
     """
     problem = build_problem(inputs, estimated, spec)
     measure, members = measure_of_instruments(estimated, spec), _holdable(inputs, spec)
+    if not members.any():
+        return Solved(problem, _without_instruments(problem, settings))
     solution = _solve(replace(problem, measure=measure), members, spec, settings)
     if solution.weights is None:
         return Solved(problem, solution)
@@ -54,18 +59,28 @@ def solve_simple_rule(inputs: MarketInputs, estimated: Estimate, spec: Optimizat
     """Equal weights, or weights by the inverse of each instrument's own risk, brought within the limits.
 
     Raises:
-        ProblemError: There is nothing to hold, an instrument has no risk to weigh it by, or something asked for cannot
-            be posed.
+        ProblemError: An instrument has no risk to weigh it by, or something asked for cannot be posed.
     """
     problem = build_problem(inputs, estimated, spec)
     members = weight_bounds(inputs, spec.constraints).upper > 0.0
     members[-1] = False
+    if not members.any():
+        return Solved(problem, _without_instruments(problem, settings))
     by_risk = spec.optimization_type == "inverse_volatility"
     target = inverse_risk_weights(problem.measure, inputs.names, members) if by_risk else equal_weights(members)
     solution = project(problem, target, settings, risk_aversion=spec.risk_aversion)
     if solution.weights is None:
         return Solved(problem, solution)
     return Solved(problem, solution, ReferenceEvidence(Displacement.between(target, solution.weights)))
+
+
+def _without_instruments(problem: Problem, settings: Settings) -> Solution:
+    """Why there are no weights where no instrument can have one: limits that conflict, or nothing but cash."""
+    found = optimize(replace(problem, objective=MinimizeRisk(), cost=None), settings)
+    if found.weights is None:
+        return found
+    message = "the limits leave no instrument that can be held, so that there is nothing to spread"
+    return Solution(Status.ILL_POSED, message)
 
 
 def _holdable(inputs: MarketInputs, spec: OptimizationSpec) -> Mask:

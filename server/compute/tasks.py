@@ -6,7 +6,7 @@ from server.compute.factors import run_factors
 from server.compute.frontier import run_frontier, stream_frontier
 from server.compute.optimization import run_optimization
 from server.compute.rebalance import run_rebalance
-from server.compute.validation import stream_validation
+from server.compute.validation import stream_windows
 
 __all__ = [
     "ready",
@@ -15,7 +15,7 @@ __all__ = [
     "run_optimization",
     "run_rebalance",
     "stream_frontier",
-    "stream_validation",
+    "stream_windows",
 ]
 
 

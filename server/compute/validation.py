@@ -13,7 +13,7 @@ import numpy as np
 from kernel.errors import ProblemError
 from kernel.validation.report import Judged, Prediction, Report, ReportSettings, summarize
 from kernel.validation.schedule import Dates, Window, purged_windows
-from kernel.validation.simulation import Trade, drift, realised, trade
+from kernel.validation.simulation import Path, Trade, drift, realised, trade
 from server.compute.channel import sending
 from server.compute.estimate import estimate
 from server.compute.inputs import PERIODS_PER_YEAR, Asset, BenchmarkInputs, FactorReturns, Floats, MarketInputs
@@ -24,6 +24,8 @@ from server.specs import OptimizationSpec
 from server.validation_specs import ValidationSpec
 
 _LISTED = 20
+# A process is asked for so long, then others have their turn.
+_SLICE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class WindowAnswer:
     outcome: str
     weights: Floats
     judged: Judged
+    solve_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,11 @@ class ValidationAnswer:
     windows: tuple[WindowAnswer, ...]
     report: Report
     settings: ReportSettings
-    solve_seconds: float
+
+    @property
+    def solve_seconds(self) -> float:
+        """Time in the solver."""
+        return sum(window.solve_seconds for window in self.windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,40 +91,59 @@ def plan_windows(inputs: MarketInputs, spec: ValidationSpec) -> tuple[Window, ..
     return windows
 
 
-def run_validation(
-    inputs: MarketInputs, spec: ValidationSpec, found: Callable[[int], None] | None = None
-) -> ValidationAnswer:
-    """Run all windows in order of time, telling `found` how many are done.
+def run_windows(
+    inputs: MarketInputs,
+    spec: ValidationSpec,
+    done: Sequence[WindowAnswer] = (),
+    seconds: float = math.inf,
+    found: Callable[[int], None] | None = None,
+) -> tuple[WindowAnswer, ...]:
+    """Run the windows that are left, in order of time, until they end or the time is over; at least one.
 
     Args:
         inputs: All days of the pack.
         spec: The validation.
-        found: Called after every window.
+        done: The first windows, from earlier calls.
+        seconds: No window is begun after them.
+        found: Told after every window how many are done.
+
+    Returns:
+        The windows behind those that were done.
 
     Raises:
         ProblemError, NotReady: A window cannot be posed on its data; its last day is named.
     """
-    started = time.perf_counter()
-    walk, answers = _Walk(inputs, spec), []
-    for window in plan_windows(inputs, spec):
+    end = time.monotonic() + seconds
+    walk, answers = _Walk(inputs, spec), list[WindowAnswer]()
+    for answer in done:
+        walk.repeat(answer)
+    for window in plan_windows(inputs, spec)[len(done) :]:
         answers.append(walk.step(window))
         if found is not None:
-            found(len(answers))
+            found(len(done) + len(answers))
+        if time.monotonic() >= end:
+            break
+    return tuple(answers)
+
+
+def stream_windows(
+    inputs: MarketInputs, spec: ValidationSpec, done: Sequence[WindowAnswer], address: str
+) -> tuple[WindowAnswer, ...]:
+    """Some of the windows that are left, with the number done sent to the channel at `address` after each."""
+    with sending(address) as send:
+        return run_windows(inputs, spec, done, _SLICE_SECONDS, send)
+
+
+def conclude(inputs: MarketInputs, spec: ValidationSpec, windows: Sequence[WindowAnswer]) -> ValidationAnswer:
+    """What all windows together say."""
     settings = ReportSettings(spec.band, spec.optimization.model.risk_free_rate, PERIODS_PER_YEAR)
     return ValidationAnswer(
         names=inputs.names,
         dates=inputs.dates,
-        windows=tuple(answers),
-        report=summarize([answer.judged for answer in answers], settings),
+        windows=tuple(windows),
+        report=summarize([window.judged for window in windows], settings),
         settings=settings,
-        solve_seconds=time.perf_counter() - started,
     )
-
-
-def stream_validation(inputs: MarketInputs, spec: ValidationSpec, address: str) -> ValidationAnswer:
-    """The validation, with the number of windows done sent to the channel at `address` after each."""
-    with sending(address) as send:
-        return run_validation(inputs, spec, send)
 
 
 class _Walk:
@@ -133,12 +159,21 @@ class _Walk:
 
     def step(self, window: Window) -> WindowAnswer:
         """Decide, trade at the close of `start`, and go on to `stop`."""
-        seen = window.seen_until
+        started, seen = time.perf_counter(), window.seen_until
         past = known_inputs(self._inputs, window, self._weights[seen], self._wealth[seen])
         decision = _decide(past, self._spec.optimization)
-        drifted = self._weights[window.start]
+        drifted = self._weights[window.start].copy()
         target = drifted if decision.weights is None else decision.weights
         made = trade(drifted, target, self._spec.cost_rate)
+        path = self._go(window, target, made)
+        judged = Judged(decision.prediction, made, realised(path, made.cost))
+        return WindowAnswer(window, decision.outcome, target, judged, time.perf_counter() - started)
+
+    def repeat(self, answer: WindowAnswer) -> None:
+        """Go the way of a window that was decided before."""
+        self._go(answer.place, answer.weights, answer.judged.trade)
+
+    def _go(self, window: Window, target: Floats, made: Trade) -> Path:
         path = drift(target, self._returns(window))
         self._require_worth(window, made, path.wealth)
         self._weights[window.start] = target
@@ -146,8 +181,7 @@ class _Walk:
         judged_days = slice(window.start + 1, window.stop + 1)
         self._weights[judged_days] = path.weights
         self._wealth[judged_days] = self._wealth[window.start] * path.wealth
-        judged = Judged(decision.prediction, made, realised(path, made.cost))
-        return WindowAnswer(window, decision.outcome, target.copy(), judged)
+        return path
 
     def _returns(self, window: Window) -> Floats:
         """(days, n + 1) simple returns of the days judged; cash earns the risk-free rate."""

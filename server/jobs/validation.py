@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -10,12 +11,13 @@ import structlog
 from google.protobuf import json_format
 from portfolio_optimization.v1 import validation_pb2
 
-from server.compute.pool import Found, SolverPool
-from server.compute.tasks import stream_validation
-from server.compute.validation import ValidationAnswer, plan_windows
+from server.compute.pool import Ended, Found, SolverPool
+from server.compute.tasks import stream_windows
+from server.compute.validation import ValidationAnswer, WindowAnswer, conclude, plan_windows
 from server.convert.answers import to_json
 from server.convert.faults import checked
 from server.convert.validation import read_validation, write_report
+from server.errors import OutOfTime, WorkerLost
 from server.jobs.attempts import reason_of, unless_cancelled
 from server.loading import MarketLoader
 from server.metrics import VALIDATIONS
@@ -80,16 +82,32 @@ class ValidationJob:
         spec = checked(read_validation, message, self._settings)
         prepared = await prepare(self._loader, spec.optimization)
         spec = replace(spec, optimization=prepared.spec)
-        windows, noted = len(plan_windows(prepared.inputs, spec)), 0.0
+        windows, done = len(plan_windows(prepared.inputs, spec)), list[WindowAnswer]()
         limit = self._settings.validation_limit_seconds
-        async with aclosing(self._pool.stream(stream_validation, prepared.inputs, spec, timeout=limit)) as parts:
-            async for part in parts:
-                if not isinstance(part, Found):
-                    return part.value
-                if time.monotonic() - noted >= _PROGRESS_SECONDS:
-                    await self._note(request, part.value, windows)
-                    noted = time.monotonic()
-        raise AssertionError("a stream ends with an answer or an error")
+        while len(done) < windows:
+            left = limit - sum(window.solve_seconds for window in done)
+            if left <= 0.0:
+                raise OutOfTime(f"{len(done)} of {windows} windows took {limit:g} seconds, the service's limit")
+            turn = self._pool.stream(stream_windows, prepared.inputs, spec, tuple(done), timeout=left)
+            async with aclosing(turn) as parts:
+                done += await self._turn(request, windows, parts)
+        return conclude(prepared.inputs, spec, done)
+
+    async def _turn(
+        self,
+        request: ValidationRequest,
+        windows: int,
+        parts: AsyncIterator[Found | Ended[tuple[WindowAnswer, ...]]],
+    ) -> tuple[WindowAnswer, ...]:
+        """The windows that a process runs in its turn; progress is written down on the way."""
+        noted = 0.0
+        async for part in parts:
+            if isinstance(part, Ended):
+                return part.value
+            if time.monotonic() - noted >= _PROGRESS_SECONDS:
+                await self._note(request, part.value, windows)
+                noted = time.monotonic()
+        raise WorkerLost("the solver process ended without an answer")
 
     async def _note(self, request: ValidationRequest, done: int, windows: int) -> None:
         async with self._database.transaction() as connection:

@@ -32,7 +32,7 @@ from kernel.status import Status
 from kernel.validation.report import Band
 from kernel.validation.schedule import ScheduleSettings
 from server.compute.inputs import Asset, MarketInputs
-from server.compute.validation import run_validation
+from server.compute.validation import conclude, run_windows
 from server.specs import ModelSpec, OptimizationSpec
 from server.validation_specs import ValidationSpec
 from tests.benchmarks.markets import Market, synthetic
@@ -251,7 +251,8 @@ def walk_forward(market: Market) -> float:
         value=Decimal(1_000_000),
     )
     asked = OptimizationSpec("bench", "mean_variance", "minimize_risk", "volatility", ModelSpec(RISK_FREE), 60.0)
-    found = run_validation(inputs, ValidationSpec(asked, ScheduleSettings(), 0.001, Band()))
+    posed = ValidationSpec(asked, ScheduleSettings(), 0.001, Band())
+    found = conclude(inputs, posed, run_windows(inputs, posed))
     if any(window.outcome != "optimal" for window in found.windows):
         raise RuntimeError("a window has no optimum")
     return found.report.share_inside or 0.0

@@ -49,10 +49,10 @@ Global___ViewSense: _TypeAlias = ViewSense  # noqa: Y015
 
 @_typing.final
 class EntropyPooling(_message.Message):
-    """Views on the distribution. All hold together; where they contradict each other an optimization ends as infeasible, and
-    a frontier is refused, with the smallest set of views that cannot hold together. Volatilities and correlations keep
-    the expected returns of their instruments, correlations their volatilities too, where the other views put them (views
-    on means, rankings and cvar first, then those on volatilities), or else the prior.
+    """Views on the distribution. All hold together; where they contradict each other an optimization ends as infeasible,
+    and a frontier is refused, with an irreducible set of views that cannot hold together. Volatilities and correlations
+    keep the expected returns of their instruments, correlations their volatilities too, where the other views put them
+    (views on means, rankings and cvar first, then those on volatilities), or else the prior.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -162,10 +162,10 @@ class CombinationView(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     value: _builtins.float
-    """The value."""
+    """The value, annual, fraction."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """The combination: weight per instrument."""
+        """The combination: weight per instrument, a number without unit."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class CorrelationView(_message.Message):
     second_instrument_id: _builtins.str
     """Second instrument."""
     value: _builtins.float
-    """Correlation, -1 to 1."""
+    """Correlation, -1 to 1, a number without unit."""
     def __init__(
         self,
         *,
@@ -246,7 +246,7 @@ class TailView(_message.Message):
     """Confidence level, above 0, below 1; 0 = 0.95."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """The combination: weight per instrument."""
+        """The combination: weight per instrument, a number without unit."""
 
     def __init__(
         self,
@@ -358,11 +358,11 @@ class DistributionViewReport(_message.Message):
     name: _builtins.str
     """Name of the view."""
     value: _builtins.float
-    """Value stated; for a ranking the margin."""
+    """Value stated, in the unit of the view; for a ranking the margin."""
     prior_value: _builtins.float
-    """Value under the prior probabilities; for a ranking the smallest difference of neighbours."""
+    """Value under the prior probabilities, in the unit of the view; for a ranking the smallest difference of neighbours."""
     posterior_value: _builtins.float
-    """Value under the posterior ones."""
+    """Value under the posterior probabilities, in the unit of the view."""
     entropy_without: _builtins.float
     """Relative entropy that the other views alone would have, 0 or more: the difference is what this view costs. Absent
     where they cannot hold without it, as when a volatility needs the expected return that this view states.

@@ -794,9 +794,9 @@ class ViewConflict(_message.Message):
     view: _builtins.str
     """The view that it contradicts."""
     alone: _builtins.float
-    """Distance of that view from the equilibrium in standard deviations, with its sign."""
+    """Distance of that view from the equilibrium in standard deviations, with its sign; a number without unit."""
     together: _builtins.float
-    """The same once the first view is taken into account; farther from 0 than alone."""
+    """The same number once the first view is taken into account; farther from 0 than alone."""
     def __init__(
         self,
         *,
@@ -862,13 +862,13 @@ class ViewReport(_message.Message):
     confidence: _builtins.float
     """Confidence that this variance stands for, by Idzorek, 0 to 1."""
     tilt: _builtins.float
-    """Weight of the view's combination in the unconstrained optimal portfolio: its tilt lambda / (1 + tau), He and
-    Litterman; that portfolio is the market's weights over (1 + tau) plus every combination times its tilt.
+    """Weight of the view's combination in the unconstrained optimal portfolio, fraction: its tilt lambda / (1 + tau), He
+    and Litterman; that portfolio is the market's weights over (1 + tau) plus every combination times its tilt.
     """
     standard_score: _builtins.float
-    """Difference of the view from the equilibrium in standard deviations of both, with its sign."""
+    """Difference of the view from the equilibrium in standard deviations of both, with its sign; a number without unit."""
     net_weight: _builtins.float
-    """Sum of the combination's weights: 1 for an absolute view, 0 for a relative one."""
+    """Sum of the combination's weights, a number without unit: 1 for an absolute view, 0 for a relative one."""
     @_builtins.property
     def return_changes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Change of each instrument's posterior return that this view brings, annual, fraction; over all views they add up to

@@ -123,7 +123,8 @@ class Hierarchy(_message.Message):
     nested_objective: _builtins.str
     """For nested_clusters: objective within and between clusters: minimize_risk, maximize_sharpe, risk_parity,
     equal_weight or inverse_volatility (by risk_measure, whichever it is); empty = minimize_risk. Where the ratio of
-    maximize_sharpe has no meaning the part is of least risk, and the outcome's message says so.
+    maximize_sharpe has no meaning the part is of least risk, and the outcome's message says so. The first three need a
+    convex risk_measure, so not var.
     """
     distances_of_columns: _builtins.bool
     """Whether instruments are joined by the Euclidean distances between their columns of distances, as Lopez de Prado

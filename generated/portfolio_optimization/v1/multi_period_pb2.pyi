@@ -289,7 +289,7 @@ class PlannedPeriod(_message.Message):
     holding_cost: _builtins.float
     """Cost of holding and borrowing in the period, fraction of the present portfolio value."""
     value: _builtins.float
-    """Portfolio value in the period by cash flows alone, as a multiple of the present one."""
+    """Portfolio value in the period by cash flows alone, as a multiple of the present one, without unit, above 0."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Planned weights, fractions of the portfolio's value in the period, adding to 1."""

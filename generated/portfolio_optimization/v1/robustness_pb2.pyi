@@ -60,8 +60,8 @@ class _CovarianceMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cova
     COVARIANCE_METRIC_UNSPECIFIED: _CovarianceMetric.ValueType  # 0
     """Not a metric; SAMPLING where it may be left out."""
     COVARIANCE_METRIC_SAMPLING: _CovarianceMetric.ValueType  # 1
-    """That of the sampling errors of a covariance of normal returns: the covariance itself. The worst variance is then the
-    nominal one times (1 + radius) for every portfolio, so that least risk is reached by the nominal weights.
+    """That of the sampling errors of a covariance of normal returns: the covariance itself. The worst variance is then
+    the nominal one times (1 + radius) for every portfolio, so that least risk is reached by the nominal weights.
     """
     COVARIANCE_METRIC_VARIANCES: _CovarianceMetric.ValueType  # 2
     """The variances: every correlation and variance is equally uncertain."""
@@ -74,8 +74,8 @@ class CovarianceMetric(_CovarianceMetric, metaclass=_CovarianceMetricEnumTypeWra
 COVARIANCE_METRIC_UNSPECIFIED: CovarianceMetric.ValueType  # 0
 """Not a metric; SAMPLING where it may be left out."""
 COVARIANCE_METRIC_SAMPLING: CovarianceMetric.ValueType  # 1
-"""That of the sampling errors of a covariance of normal returns: the covariance itself. The worst variance is then the
-nominal one times (1 + radius) for every portfolio, so that least risk is reached by the nominal weights.
+"""That of the sampling errors of a covariance of normal returns: the covariance itself. The worst variance is then
+the nominal one times (1 + radius) for every portfolio, so that least risk is reached by the nominal weights.
 """
 COVARIANCE_METRIC_VARIANCES: CovarianceMetric.ValueType  # 2
 """The variances: every correlation and variance is equally uncertain."""
@@ -194,7 +194,7 @@ class MeanUncertainty(_message.Message):
     ellipsoid: by the chi-square quantile of all together.
     """
     radius: _builtins.float
-    """For ELLIPSOID, in place of a confidence: its radius in standard errors, 0 to 1e6."""
+    """For ELLIPSOID, in place of a confidence: its radius in standard errors, a number without unit, 0 to 1e6."""
     @_builtins.property
     def half_widths(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """For BOX, in place of a confidence: half-width of the interval per instrument, annual, fraction, 0 to 99;
@@ -287,11 +287,11 @@ class DistributionUncertainty(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     NORM_FIELD_NUMBER: _builtins.int
     radius: _builtins.float
-    """Radius in returns per period, 0 to 99; absent = from the confidence."""
+    """Radius in returns per period, fraction, 0 to 99; absent = from the confidence."""
     confidence: _builtins.float
-    """Confidence with which the ball reaches the true mean, above 0, below 1; 0 = 0.95. The radius is that quantile of the
-    norm of the mean's normal error: for TWO by a chi-square of equal mean and variance, for ONE at most sqrt(n) times
-    that, for INFINITY such that the tails of all instruments add up to 1 - confidence.
+    """Confidence with which the ball reaches the true mean, above 0, below 1; 0 = 0.95. The radius is that quantile of
+    the norm of the mean's normal error: for TWO by a chi-square of equal mean and variance, for ONE sqrt(n) times
+    that, which bounds it, for INFINITY such that the tails of all instruments add up to 1 - confidence.
     """
     norm: Global___GroundNorm.ValueType
     """The norm; absent = TWO."""
@@ -452,9 +452,9 @@ Global___RobustResult: _TypeAlias = RobustResult  # noqa: Y015
 @_typing.final
 class Resampling(_message.Message):
     """Resampling of a frontier: the average, rank by rank, over the frontiers of simulated histories, Michaud (1998). A
-    history is a mean and a covariance as a sample of normal returns would have them, of the window's length, around those
-    of the request. The points are averages, no optima: they keep every limit, and duality_gap says by how much their risk
-    exceeds the least at their return; the portfolios beside them are chosen among them. Points, returns and risks are
+    history is a mean and a covariance as a sample of normal returns would have them, of the window's length, around
+    those of the request. The points are averages, no optima: they keep every limit, and duality_gap says by how much
+    their risk exceeds the least at their return; the portfolios beside them are chosen among them. Returns and risks are
     measured on the request's own data; risk_multiplier is 0.
     """
 

@@ -128,7 +128,7 @@ class ValidationBand(_message.Message):
     minimum: _builtins.float
     """Smallest ratio inside, above 0; 0 = 0.5."""
     maximum: _builtins.float
-    """Largest ratio inside, at least minimum; 0 = 1.5."""
+    """Largest ratio inside, at least minimum; 0 = 2, so that the band is a factor of two either way."""
     def __init__(
         self,
         *,
@@ -229,7 +229,7 @@ class GetValidationResponse(_message.Message):
     status: _builtins.str
     """Status: pending, running, completed, cancelled, failed."""
     windows_done: _builtins.int
-    """Rebalances done so far."""
+    """Rebalances done so far; it begins at 0 again when a worker was interrupted."""
     windows: _builtins.int
     """Rebalances in all; 0 while that is not known."""
     message: _builtins.str
@@ -448,7 +448,7 @@ class ValidationReport(_message.Message):
     windows are short, so that realised volatility scatters by itself. Absent without a window with an answer.
     """
     periods_per_year: _builtins.float
-    """Periods per year."""
+    """Number of periods per year."""
     turnover_definition: _common_pb2.TurnoverDefinition.ValueType
     """Definition of turnover."""
     @_builtins.property
@@ -574,7 +574,7 @@ class ValidationWindow(_message.Message):
     realised_return: _builtins.float
     """Return realised over the window after costs, compounded, fraction."""
     turnover: _builtins.float
-    """Turnover of the rebalance from the drifted weights, one way."""
+    """Turnover of the rebalance from the drifted weights, one way, fraction."""
     cost: _builtins.float
     """Cost of the rebalance, fraction of the portfolio's value."""
     max_drawdown: _builtins.float

@@ -273,6 +273,18 @@ def test_limits_that_conflict_are_explained(service: OpenService, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", TYPES)
+def test_nothing_that_may_be_held(service: OpenService, market: Market, kind: str) -> None:
+    """Without cash the limits conflict, and it is said how; beside cash there is nothing to spread."""
+    nothing = dict.fromkeys(market.names, 0.0)
+    answer = service.optimize(request(kind, constraints=Constraints(max_weights=nothing)))
+    assert answer.status == "infeasible"
+    assert {f"max_weights[{name}]" for name in market.names} <= set(answer.infeasibility.conflicting_constraints)
+    answer = service.optimize(request(kind, constraints=Constraints(max_weights=nothing, max_cash_weight=1.0)))
+    assert answer.status == "ill_posed"
+    assert "no instrument" in answer.outcome.message
+
+
+@pytest.mark.parametrize("kind", TYPES)
 def test_the_same_request_gives_the_same_bits(service: OpenService, kind: str) -> None:
     asked = request(kind, constraints=Constraints(max_sector_exposure=0.2))
     first, again = (dict(service.optimize(asked).target_allocation) for _ in range(2))

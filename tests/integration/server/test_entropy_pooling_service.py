@@ -126,7 +126,7 @@ def test_all_kinds_of_views_hold_together(service: OpenService) -> None:
 
 def test_scenarios_of_the_caller_are_pooled_too(service: OpenService, market: Market) -> None:
     rng = np.random.default_rng(3)
-    rows = [objectives_pb2.Scenario(returns=row) for row in rng.normal(0.01, 0.05, (60, len(market.names))).tolist()]
+    rows = [objectives_pb2.ScenarioRow(returns=row) for row in rng.normal(0.01, 0.05, (60, len(market.names))).tolist()]
     given = objectives_pb2.ScenarioSet(instrument_ids=market.names, scenarios=rows, days=21)
     asked = request(mean("coke", {"KO": 1.0}, 0.2), optimization_type="scenario_based", scenarios=given)
     asked.ClearField("lookback_days")

@@ -180,7 +180,7 @@ def test_limits_hold_or_are_shown_to_conflict(service: OpenService) -> None:
 
 
 def test_limits_hold_or_are_shown_to_conflict_beside_every_method(service: OpenService) -> None:
-    @examples(30)
+    @examples(20)
     @given(by_method(constrained()))
     def each(request: pb.CreateOptimizationRequest) -> None:
         answer = service.optimize(request)
@@ -194,7 +194,7 @@ def test_limits_hold_or_are_shown_to_conflict_beside_every_method(service: OpenS
 
 
 def test_methods_on_extreme_moments_end_honestly(service: OpenService) -> None:
-    @examples(30)
+    @examples(20)
     @given(by_method(extreme()))
     def each(request: pb.CreateOptimizationRequest) -> None:
         answer = judge(service, "Optimize", optimization_calls_pb2.OptimizeRequest(optimization=request))

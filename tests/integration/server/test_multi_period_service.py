@@ -166,6 +166,27 @@ async def _load(service: OpenService, message: model_data_pb2.LoadForecastReques
     return await stub.LoadForecast(message)
 
 
+def covariance(market: Market, Sigma: Floats) -> estimation_pb2.CovarianceMatrix:
+    return estimation_pb2.CovarianceMatrix(instrument_ids=market.names, values=Sigma.ravel())
+
+
+def test_a_covariance_of_its_own_is_what_its_factor_says(service: OpenService, market: Market) -> None:
+    own = Plan(periods=[Period(), Period(covariance=covariance(market, 3.0 * market.Sigma))])
+    scaled = Plan(periods=[Period(), Period(covariance_scale=3.0)])
+    one, other = service.optimize(request(own)), service.optimize(request(scaled))
+    assert one.multi_period.objective_value == pytest.approx(other.multi_period.objective_value, rel=1e-7)
+    assert dict(one.target_allocation) == pytest.approx(dict(other.target_allocation), abs=1e-5)
+
+
+def test_a_matrix_that_is_no_covariance_is_named(service: OpenService, market: Market) -> None:
+    Sigma = market.Sigma
+    Sigma[0, 1] = Sigma[1, 0] = 10.0
+    plan = Plan(periods=[Period(), Period(covariance=covariance(market, Sigma))])
+    answer = service.optimize(request(plan))
+    assert answer.status == "failed"
+    assert "multi_period.periods[1].covariance" in answer.outcome.message
+
+
 def test_measures_of_scenarios_hold_in_every_period(service: OpenService) -> None:
     limits = Constraints(risk_limits=constraints_pb2.RiskLimits(max_mad=0.2), max_turnover=0.2)
     plan = Plan(periods=[Period(), Period()])

@@ -265,7 +265,7 @@ REFUSED: dict[str, tuple[v.CreateValidationRequest, set[str]]] = {
         request(cost_rate=NAN, band=v.ValidationBand(minimum=NAN, maximum=NAN)),
         {"cost_rate", "band.minimum", "band.maximum"},
     ),
-    "a band upside down": (request(band=v.ValidationBand(minimum=2.0)), {"band.maximum"}),
+    "a band upside down": (request(band=v.ValidationBand(minimum=3.0)), {"band.maximum"}),
     "a negative band": (request(band=v.ValidationBand(minimum=-0.5, maximum=-1.0)), {"band.minimum", "band.maximum"}),
     "no kind of window": (request(window=9), {"window"}),
     "no dates": (request(first_date="last year", last_date="2022-02-30"), {"first_date", "last_date"}),

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from kernel.errors import ProblemError
 from kernel.estimation.expected_returns import equilibrium
@@ -81,7 +82,7 @@ def test_view_that_repeats_the_equilibrium_returns_the_market():
     pi = equilibrium(SIGMA, MARKET, DELTA)
     p = leg(a0=1, a3=-1)
     result = posterior(View("same", p, float(p @ pi), confidence=0.9))
-    np.testing.assert_allclose(result.posterior, pi, rtol=1e-13)
+    np.testing.assert_allclose(result.posterior, pi, rtol=1e-15)
 
 
 def test_reversing_a_view_reverses_its_tilt():
@@ -138,6 +139,135 @@ def test_all_assets_certain_leaves_nothing_uncertain():
     result = posterior(*(View(f"v{i}", np.eye(N)[i], 0.01 * i, confidence=1.0) for i in range(N)))
     np.testing.assert_allclose(result.posterior, 0.01 * np.arange(N), atol=1e-14)
     np.testing.assert_allclose(result.M, 0, atol=1e-15)
+
+
+def optimal_weights(result):
+    return np.linalg.solve(DELTA * result.Sigma_posterior, result.posterior)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        (A_OVER_B,),
+        (A_OVER_B, C_ALONE, D_SURE),
+        (View("sure", leg(a0=1, a4=-1), 0.05, confidence=1.0), C_ALONE),
+        (View("x", leg(a0=1), 0.08, variance=1e6), View("y", leg(a1=2, a2=1), 0.3)),
+    ],
+)
+def test_tilts_make_the_optimal_portfolio(views):
+    """w* = w_market / (1 + tau) + P' tilts, against the weights that solve the posterior problem."""
+    result = posterior(*views)
+    tilts = sum(report.tilt * view.weights for report, view in zip(result.views, views, strict=True))
+    np.testing.assert_allclose(MARKET / (1 + TAU) + tilts, optimal_weights(result), rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("confidence", [0.3, 0.8, 1.0])
+def test_return_changes_add_up_to_the_posterior(confidence):
+    views = (A_OVER_B, View("c", leg(a2=1), 0.10, confidence=confidence), D_SURE, View("b", leg(a1=1), 0.2))
+    result = posterior(*views)
+    total = sum(report.return_changes for report in result.views)
+    np.testing.assert_allclose(total, result.posterior - result.prior, rtol=1e-11, atol=1e-16)
+    assert all(not report.return_changes.flags.writeable for report in result.views)
+
+
+def test_a_single_view_moves_everything_itself():
+    result = posterior(A_OVER_B)
+    np.testing.assert_allclose(result.views[0].return_changes, result.posterior - result.prior, atol=1e-16)
+
+
+def test_certain_views_that_say_the_same_share_evenly():
+    once = posterior(View("only", leg(a0=1, a1=-1), 0.03, confidence=1.0), C_ALONE)
+    pair = [View("a", leg(a0=1, a1=-1), 0.03, confidence=1.0), View("b", leg(a0=2, a1=-2), 0.06, confidence=1.0)]
+    both = posterior(*pair, C_ALONE)
+    np.testing.assert_allclose(both.posterior, once.posterior, rtol=1e-12)
+    half = 0.5 * once.views[0].return_changes
+    for report in both.views[:2]:
+        np.testing.assert_allclose(report.return_changes, half, rtol=1e-9)
+    assert both.views[0].tilt == pytest.approx(0.5 * once.views[0].tilt, rel=1e-9)
+    assert both.consistency.degrees_of_freedom == 2
+    assert both.consistency.statistic == pytest.approx(once.consistency.statistic, rel=1e-9)
+
+
+@pytest.mark.parametrize("confidence", [1e-9, 0.2, 0.5, 0.99, 1.0])
+def test_the_reported_confidence_is_the_one_given(confidence):
+    (report,) = posterior(View("v", leg(a2=1), 0.2, confidence=confidence)).views
+    assert report.confidence == pytest.approx(confidence, rel=1e-9)
+
+
+def test_a_variance_is_reported_as_a_confidence():
+    risk = TAU * SIGMA[2, 2]
+    (report,) = posterior(View("v", leg(a2=1), 0.2, variance=3.0 * risk)).views
+    assert report.confidence == pytest.approx(0.25, rel=1e-12)
+    assert posterior(View("v", leg(a2=1), 0.2, variance=0.0)).views[0].confidence == 1.0
+
+
+def test_net_weight_tells_absolute_from_relative():
+    reports = posterior(C_ALONE, A_OVER_B, View("basket", leg(a0=0.5, a1=0.25), 0.05)).views
+    assert [report.net_weight for report in reports] == [1.0, 0.0, 0.75]
+
+
+def test_scores_and_statistic_of_independent_views():
+    """One view: the statistic is the square of its score."""
+    result = posterior(C_ALONE)
+    risk = TAU * SIGMA[2, 2] + 0.002
+    score = (0.10 - result.prior[2]) / np.sqrt(risk)
+    assert result.views[0].standard_score == pytest.approx(score, rel=1e-12)
+    consistency = result.consistency
+    assert consistency.statistic == pytest.approx(score**2, rel=1e-12)
+    assert consistency.degrees_of_freedom == 1
+    assert consistency.probability == pytest.approx(2 * norm.sf(abs(score)), rel=1e-9)
+
+
+def test_statistic_against_the_dense_formula():
+    views = (A_OVER_B, C_ALONE, D_SURE)
+    result = posterior(*views)
+    P = np.array([view.weights for view in views])
+    G = TAU * P @ SIGMA @ P.T + np.diag([report.variance for report in result.views])
+    gap = np.array([view.expected_return for view in views]) - P @ result.prior
+    assert result.consistency.statistic == pytest.approx(gap @ np.linalg.solve(G, gap), rel=1e-10)
+    assert result.consistency.degrees_of_freedom == 3
+
+
+def test_without_views_everything_is_consistent():
+    consistency = posterior().consistency
+    assert (consistency.statistic, consistency.degrees_of_freedom, consistency.probability) == (0.0, 0, 1.0)
+    assert consistency.conflicts == ()
+
+
+def test_opposite_views_are_in_conflict_and_others_are_not():
+    pi = equilibrium(SIGMA, MARKET, DELTA)
+    up = View("up", leg(a0=1), float(pi[0]) + 0.05, confidence=0.95)
+    down = View("down", leg(a0=1), float(pi[0]) - 0.05, confidence=0.95)
+    calm = View("calm", leg(a3=1), float(pi[3]), confidence=0.5)
+    conflicts = posterior(up, calm, down).consistency.conflicts
+    assert {(conflict.given, conflict.view) for conflict in conflicts} == {("up", "down"), ("down", "up")}
+    strengths = [abs(conflict.together) for conflict in conflicts]
+    assert strengths == sorted(strengths, reverse=True)
+    for conflict in conflicts:
+        assert abs(conflict.together) > abs(conflict.alone) + 1
+        assert conflict.together * conflict.alone > 0
+
+
+def test_a_conflict_is_the_conditional_score():
+    pi = equilibrium(SIGMA, MARKET, DELTA)
+    views = (
+        View("up", leg(a0=1), float(pi[0]) + 0.06, confidence=0.9),
+        View("down", leg(a0=1, a1=0.1), float(pi[0]) - 0.06, confidence=0.9),
+    )
+    result = posterior(*views)
+    P = np.array([view.weights for view in views])
+    G = TAU * P @ SIGMA @ P.T + np.diag([report.variance for report in result.views])
+    gap = np.array([view.expected_return for view in views]) - P @ pi
+    together = (gap[1] - G[1, 0] / G[0, 0] * gap[0]) / np.sqrt(G[1, 1] - G[1, 0] ** 2 / G[0, 0])
+    (found,) = [conflict for conflict in result.consistency.conflicts if conflict.given == "up"]
+    assert found.together == pytest.approx(together, rel=1e-9)
+    assert found.alone == pytest.approx(gap[1] / np.sqrt(G[1, 1]), rel=1e-12)
+
+
+def test_views_that_support_each_other_are_no_conflict():
+    pi = equilibrium(SIGMA, MARKET, DELTA)
+    same = [View(name, leg(a0=1), float(pi[0]) + 0.05, confidence=0.95) for name in ("a", "b")]
+    assert posterior(*same).consistency.conflicts == ()
 
 
 def test_order_of_views_does_not_matter():

@@ -13,7 +13,7 @@ from kernel.costs import TradingCost
 from kernel.errors import ProblemError
 from kernel.measures import Volatility
 from kernel.measures.registry import MeasureSettings, make_measure
-from kernel.measures.volatility import Variance
+from kernel.measures.volatility import TrackingError, Variance
 from kernel.methods.diversification import (
     MaximizeDiversification,
     decorrelate,
@@ -355,6 +355,25 @@ class TestWithoutAnAnswer:
         assert "volatility" in found.message
         assert "maximum" in found.message
 
+    def test_a_mix_that_gains_even_in_its_tail(self):
+        x = np.random.default_rng(2).normal(0.0, 0.01, 40)
+        R = np.column_stack([0.001 + x, 0.001 - x])
+        moments = Moments(("up", "down"), np.zeros(2), np.array([[0.04, -0.03], [-0.03, 0.04]]))
+        measure = make_measure("cvar", moments, Scenarios.history(moments.names, R), MeasureSettings())
+        found = maximize_diversification(
+            replace(problem_of(moments), measure=measure), np.ones(2, dtype=bool), SETTINGS
+        )
+        assert found.status is Status.UNBOUNDED, found.message
+        assert "no cvar above zero" in found.message
+
+    def test_instruments_that_cancel_out_at_a_cost(self):
+        """The cost of getting there is all that the ratio divides by, and bounds it."""
+        moments = Moments(("a", "b"), np.zeros(2), np.array([[0.04, -0.04], [-0.04, 0.04]]))
+        cost = TradingCost(np.full(2, 0.01), np.array([1.0, 0.0]))
+        found = most_diversified(problem_of(moments, cost=cost), risk_aversion=0.1)
+        np.testing.assert_allclose(found.weights, [0.5, 0.5], atol=1e-7)
+        assert found.certificate.objective == pytest.approx(0.2 / (0.01 / 0.1), rel=1e-7)
+
     def test_a_portfolio_without_weighted_risk(self):
         """Long and short of equal risks: the limits hold, but there is nothing to divide."""
         base = factor_moments(3, 2)
@@ -404,6 +423,15 @@ class TestWithoutAnAnswer:
         given = market("plain")
         problem = given.problem(MinimizeRisk(), "var")
         with pytest.raises(ProblemError, match="var is not"):
+            maximize_diversification(problem, everyone(problem), SETTINGS)
+
+    @pytest.mark.parametrize("word", ["semi_deviation", "tracking_error"])
+    def test_a_risk_that_does_not_grow_with_the_weights_is_refused(self, word):
+        given = market("cut tail")
+        problem = given.problem(MinimizeRisk(), "semi_deviation")
+        if word == "tracking_error":
+            problem = replace(problem, measure=TrackingError.against_weights(problem.moments, given.w0))
+        with pytest.raises(ProblemError, match=f"in proportion to the weights, which {word} is not"):
             maximize_diversification(problem, everyone(problem), SETTINGS)
 
     def test_nothing_to_hold(self):

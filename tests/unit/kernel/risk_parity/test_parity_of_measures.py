@@ -106,19 +106,18 @@ def test_at_a_kink_the_shares_nearest_to_the_budgets_count():
     np.testing.assert_allclose(aside, [1.0, 0.0], atol=1e-12)
 
 
-def test_many_scenarios_and_measures_of_many_rows():
+@pytest.mark.parametrize(("word", "T"), [("gini", 120), ("evar", 250), ("cvar", 120), ("semi_deviation", 250)])
+def test_many_scenarios_and_measures_of_many_rows(word, T):
     rng = np.random.default_rng(31)
-    R = rng.standard_t(4, (250, 1)) * 0.006 + rng.normal(-0.0005, 0.01, (250, 8)) * rng.uniform(0.5, 2.0, 8)
+    R = rng.standard_t(4, (T, 1)) * 0.006 + rng.normal(-0.0005, 0.01, (T, 8)) * rng.uniform(0.5, 2.0, 8)
     names = names_of(8)
     Sigma = 252.0 * np.cov(R, rowvar=False)
     moments = Moments(names, np.zeros(8), (Sigma + Sigma.T) / 2)
-    for word in ("gini", "evar", "cvar", "semi_deviation"):
-        measure = make_measure(word, moments, Scenarios.history(names, R))
-        found = solved(replace(problem_of(moments), measure=measure))
-        assert found.attained, word
-        capped = solved(replace(problem_of(moments, upper=0.13), measure=measure))
-        assert capped.distance_bound > 0.0
-        assert capped.distance - capped.distance_bound <= 1e-8
+    measure = make_measure(word, moments, Scenarios.history(names, R))
+    assert solved(replace(problem_of(moments), measure=measure)).attained
+    capped = solved(replace(problem_of(moments, upper=0.13), measure=measure))
+    assert capped.distance_bound > 0.0
+    assert capped.distance - capped.distance_bound <= 1e-8
 
 
 class TestFactors:
@@ -187,6 +186,13 @@ class TestFactors:
         assert found.distance is None
         assert found.distance_bound is None
         assert found.unconstrained is None
+
+    def test_the_unit_of_an_exposure_does_not_matter(self):
+        shares, problem = np.array([0.5, 0.3, 0.2]), problem_of(self.moments)
+        units = np.array([1e6, 1.0, 1e-6])
+        scaled = factor_budgets(("market", "value", "size"), shares, units[:, None] * self.A, self.everyone)
+        w = solved(problem, scaled).solution.weights
+        np.testing.assert_allclose(w, solved(problem, self.budgets(shares)).solution.weights, atol=1e-6)
 
     def test_cvar_of_factors(self):
         R = np.random.default_rng(35).multivariate_normal(np.full(8, -0.0005), self.Sigma / 252.0, 200)

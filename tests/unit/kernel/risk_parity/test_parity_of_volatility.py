@@ -173,3 +173,22 @@ def test_nearly_singular_covariances_still_give_exact_shares():
     Sigma = 252.0 * np.cov(R, rowvar=False)
     w = parity((Sigma + Sigma.T) / 2).solution.weights
     np.testing.assert_allclose(contributions(Sigma, w), np.full(40, 1.0 / 40.0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_assets_that_hedge_each_other_almost_wholly(seed):
+    """Contributions are then known no better than products with the covariance are."""
+    rng = np.random.default_rng(seed)
+    F, volatility = rng.normal(size=(12, 20)), 10.0 ** rng.uniform(-2.0, 0.5, 20)
+    Sigma = (F.T @ F + np.diag(10.0 ** rng.uniform(-6.0, 0.0, 20))) * np.outer(volatility, volatility)
+    found = parity((Sigma + Sigma.T) / 2, random_budgets(seed, 20))
+    assert found.largest_error <= 1e-6
+    assert found.solution.certificate.gap <= 1e-9
+
+
+def test_volatilities_of_very_different_size():
+    """Bills beside digital coins."""
+    Sigma = covariance(12, 6)
+    sizes = np.array([1e-4, 1e-3, 1e-2, 1.0, 3.0, 10.0])
+    w = parity(Sigma).solution.weights / sizes
+    np.testing.assert_allclose(parity(Sigma * np.outer(sizes, sizes)).solution.weights, w / w.sum(), rtol=1e-10)

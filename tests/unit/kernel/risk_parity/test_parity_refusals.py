@@ -66,7 +66,7 @@ def test_huge_budgets_are_divided_without_overflow():
         ([1.0, 0.0], np.eye(2, 5), "risk_budgeting.factor_budgets[b]"),
         ([1.0, 1.0], np.array([[1.0] * 5, [math.nan] * 5]), "risk_budgeting.factor_budgets[b]"),
         ([1.0, 1.0], np.ones((2, 5)), "risk_budgeting.factor_budgets"),
-        ([1.0, 1.0], np.array([[1.0] * 5, [0.0] * 5]), "risk_budgeting.factor_budgets"),
+        ([1.0, 1.0], np.array([[1.0] * 5, [0.0] * 5]), "risk_budgeting.factor_budgets[b]"),
     ],
 )
 def test_budgets_of_factors_that_are_none(shares, exposures, field):

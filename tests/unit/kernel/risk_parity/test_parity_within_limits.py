@@ -239,6 +239,8 @@ def test_numbers_of_positions_that_hold_anyway():
     positions = NumberOfPositions("positions", N, tuple(range(N)), np.ones(N))
     found = solved(problem_of(MOMENTS, positions), BUDGETS)
     np.testing.assert_array_equal(found.solution.weights, solved(problem_of(MOMENTS), BUDGETS).solution.weights)
+    names = [report.name for report in found.solution.constraints]
+    assert sorted(set(names)) == sorted(names)
 
 
 def test_leverage_of_shorts():

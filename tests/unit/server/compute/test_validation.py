@@ -13,7 +13,7 @@ from kernel.errors import ProblemError
 from kernel.validation.report import Band
 from kernel.validation.schedule import ScheduleSettings, Window
 from server.compute.inputs import Asset, BenchmarkInputs, FactorReturns, MarketInputs
-from server.compute.validation import ValidationAnswer, known_inputs, plan_windows, run_validation
+from server.compute.validation import ValidationAnswer, conclude, known_inputs, plan_windows, run_windows
 from server.errors import NotReady
 from server.limit_specs import ConstraintSpec
 from server.method_specs import RiskBudgetingSpec
@@ -82,6 +82,10 @@ def validation(asked: OptimizationSpec, **rhythm: Any) -> ValidationSpec:
     return ValidationSpec(asked, ScheduleSettings(**{"train_days": 60, "rebalance_days": 20} | rhythm), COST, Band())
 
 
+def walked(inputs: MarketInputs, spec: ValidationSpec) -> ValidationAnswer:
+    return conclude(inputs, spec, run_windows(inputs, spec))
+
+
 CASES = {
     "minimum variance": optimization(),
     "sharpe ratio": optimization("mean_variance", "maximize_sharpe", fallback="minimize_risk"),
@@ -109,9 +113,9 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_another_future_changes_no_decision(name: str, rhythm: dict[str, Any]) -> None:
     inputs, spec = market(), validation(CASES[name], **rhythm)
-    answer = run_validation(inputs, spec)
+    answer = walked(inputs, spec)
     after = answer.windows[3].place.seen_until
-    other = run_validation(corrupted(inputs, after), spec)
+    other = walked(corrupted(inputs, after), spec)
     pairs = list(zip(answer.windows, other.windows, strict=True))
     decided = [pair for pair in pairs if pair[0].place.seen_until <= after]
     assert len(decided) == 4
@@ -165,7 +169,7 @@ def ledger(inputs: MarketInputs, answer: ValidationAnswer) -> tuple[list[float],
 @pytest.mark.parametrize("rhythm", [{}, {"embargo_days": 7}, {"expanding": True}], ids=str)
 def test_equal_weights_walk_as_a_ledger_says(rhythm: dict[str, Any]) -> None:
     inputs = market()
-    answer = run_validation(inputs, validation(CASES["equal weight"], **rhythm))
+    answer = walked(inputs, validation(CASES["equal weight"], **rhythm))
     wealth, turnovers, costs = ledger(inputs, answer)
     np.testing.assert_allclose(answer.report.wealth, wealth, rtol=1e-10)
     np.testing.assert_allclose([w.judged.trade.turnover for w in answer.windows], turnovers, rtol=1e-8)
@@ -176,7 +180,7 @@ def test_equal_weights_walk_as_a_ledger_says(rhythm: dict[str, Any]) -> None:
 def test_without_an_answer_the_portfolio_drifts_on() -> None:
     limits = ConstraintSpec(max_position_size=0.1)
     inputs = market()
-    answer = run_validation(inputs, validation(optimization(constraints=limits)))
+    answer = walked(inputs, validation(optimization(constraints=limits)))
     assert {window.outcome for window in answer.windows} == {"infeasible"}
     assert all(window.judged.trade.turnover == 0.0 for window in answer.windows)
     first, last = answer.windows[0].place.start, answer.windows[-1].place.stop
@@ -186,15 +190,29 @@ def test_without_an_answer_the_portfolio_drifts_on() -> None:
 
 
 def test_turnover_is_limited_from_the_drifted_weights() -> None:
-    answer = run_validation(market(), validation(CASES["turnover and costs"]))
+    answer = walked(market(), validation(CASES["turnover and costs"]))
     assert max(window.judged.trade.turnover for window in answer.windows) <= 0.1 + 1e-8
     assert max(window.judged.trade.turnover for window in answer.windows) > 0.05
 
 
 def test_every_window_is_told_of() -> None:
     told: list[int] = []
-    answer = run_validation(market(), validation(CASES["equal weight"]), told.append)
-    assert told == list(range(1, len(answer.windows) + 1))
+    inputs, spec = market(), validation(CASES["equal weight"])
+    answers = run_windows(inputs, spec, found=told.append)
+    assert told == list(range(1, len(answers) + 1))
+
+
+@pytest.mark.parametrize("name", ["turnover and costs", "equal weight"])
+def test_a_walk_in_turns_is_the_walk_at_once(name: str) -> None:
+    inputs, spec = market(), validation(CASES[name], embargo_days=7)
+    told: list[int] = []
+    done = list(run_windows(inputs, spec, seconds=0.0, found=told.append))
+    while len(done) < len(plan_windows(inputs, spec)):
+        done += run_windows(inputs, spec, done, 0.0, told.append)
+    assert told == list(range(1, len(done) + 1))
+    at_once = walked(inputs, spec)
+    assert conclude(inputs, spec, done).report.wealth.tolist() == at_once.report.wealth.tolist()
+    assert [w.weights.tolist() for w in done] == [w.weights.tolist() for w in at_once.windows]
 
 
 def test_a_missing_price_is_named_with_its_day() -> None:
@@ -217,7 +235,7 @@ def test_prices_that_no_window_needs_may_be_missing() -> None:
     rhythm = {"first_date": inputs.dates[120]}
     spec = validation(CASES["minimum variance"], **rhythm)
     assert plan_windows(replace(inputs, closes=closes), spec)[0].seen_from == 59
-    assert len(run_validation(replace(inputs, closes=closes), spec).windows) == 4
+    assert len(walked(replace(inputs, closes=closes), spec).windows) == 4
 
 
 def test_data_that_an_optimization_cannot_use_are_named_with_its_day() -> None:
@@ -225,7 +243,7 @@ def test_data_that_an_optimization_cannot_use_are_named_with_its_day() -> None:
     closes = inputs.closes.copy()
     closes[60:140, 3] = closes[60, 3]
     with pytest.raises(NotReady, match=r"D.*\(optimization of 2020-04-30\)"):
-        run_validation(replace(inputs, closes=closes), validation(CASES["minimum variance"]))
+        walked(replace(inputs, closes=closes), validation(CASES["minimum variance"]))
 
 
 def test_a_ruined_portfolio_is_an_error_that_names_its_days() -> None:
@@ -235,11 +253,11 @@ def test_a_ruined_portfolio_is_an_error_that_names_its_days() -> None:
     closes[70:] *= 0.25
     limits = ConstraintSpec(min_cash_weight=-1.0, max_cash_weight=-1.0)
     with pytest.raises(ProblemError, match="on 2020-03-01 that are worth nothing on 2020-03-11"):
-        run_validation(replace(inputs, closes=closes), validation(optimization(constraints=limits)))
+        walked(replace(inputs, closes=closes), validation(optimization(constraints=limits)))
 
 
 def test_a_cost_of_all_value_is_refused() -> None:
     spec = replace(validation(CASES["equal weight"]), cost_rate=1.0)
     inputs = replace(market(), w0=np.array([2.0, -1.0, 1.0, -1.0]))
     with pytest.raises(ProblemError, match="cost_rate: takes"):
-        run_validation(inputs, spec)
+        walked(inputs, spec)
