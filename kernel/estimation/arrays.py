@@ -54,8 +54,10 @@ def checked_returns(R: FloatArray, minimum_periods: int) -> FloatArray:
         raise ProblemError("returns", f"must be periods x assets with at least one asset; the shape is {table.shape}")
     if table.shape[0] < minimum_periods:
         raise ProblemError("returns", f"at least {minimum_periods} periods are needed; there are {table.shape[0]}")
-    bad = first_true(~(np.abs(table) <= LARGEST_RETURN))
-    if bad is not None:
+    # Two passes without a copy; what is not a number is neither.
+    if not (table.min() >= -LARGEST_RETURN and table.max() <= LARGEST_RETURN):
+        bad = first_true(~(np.abs(table) <= LARGEST_RETURN))
+        assert bad is not None
         reason = f"is {table[bad]:g}; a return must be finite and within {LARGEST_RETURN:g}"
         raise ProblemError(at("returns", bad), reason)
     return table
@@ -145,7 +147,8 @@ def centred(R: FloatArray, weights: FloatArray | None = None) -> FloatArray:
     table = checked_returns(R, minimum_periods=2)
     X: FloatArray = table - (table.mean(axis=0) if weights is None else weights @ table)
     # The mean of equal returns is rounded; without this a constant asset would keep a variance of 1e-34.
-    X[:, np.ptp(table, axis=0) == 0.0] = 0.0
+    suspects = np.flatnonzero((table[0] == table[1]) & (table[0] == table[-1]))
+    X[:, suspects[np.ptp(table[:, suspects], axis=0) == 0.0]] = 0.0
     return X
 
 

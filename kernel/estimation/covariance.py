@@ -60,8 +60,8 @@ def sample(R: FloatArray, periods_per_year: float = 252.0) -> CovarianceEstimate
         ProblemError: Fewer than two periods, elements that are not finite, or periods_per_year not positive.
     """
     X = centred(R)
-    root = X * math.sqrt(checked_positive(periods_per_year, "periods_per_year") / (len(X) - 1))
-    return CovarianceEstimate(read_only(gram(root)), root=read_only(root))
+    X *= math.sqrt(checked_positive(periods_per_year, "periods_per_year") / (len(X) - 1))
+    return CovarianceEstimate(read_only(gram(X)), root=read_only(X))
 
 
 def exponentially_weighted(R: FloatArray, half_life: float, periods_per_year: float = 252.0) -> CovarianceEstimate:
