@@ -43,6 +43,9 @@ class Rounding:
         for least in (_USED, *parts, _HALF):
             on = self._switched_on(y, least)
             yield (*self._switches(on), *self._positions(y, on), *self._lots(y))
+        if self._rules.semicontinuous:
+            on = self._switched_on(y, _USED)
+            yield (*self._switches(on), *self._positions_that_fit(y), *self._lots(y))
 
     def kept(self, y: Vector) -> Choices:
         """The choice of what y uses."""
@@ -95,6 +98,25 @@ class Rounding:
                 yield from self._rules.dropped(position)
             elif y[index] < 0.0:
                 yield Choice(index, upper=-least)
+            else:
+                yield from self._rules.held(position)
+
+    def _positions_that_fit(self, y: Vector) -> Iterator[Choice]:
+        """The largest positions, as many as their smallest sizes leave room for in what y holds altogether.
+
+        Where many positions are alike, just below the smallest size, holding all of them would be too much.
+        """
+        positions = self._rules.semicontinuous
+        sizes = np.array([abs(y[position.index]) for position in positions])
+        least = np.array([position.threshold for position in positions])
+        order = np.argsort(-sizes / least, kind="stable")
+        held = np.zeros(len(positions), dtype=bool)
+        held[order] = np.cumsum(least[order]) <= sizes.sum() + _USED
+        for position, keeps in zip(positions, held.tolist(), strict=True):
+            if not keeps:
+                yield from self._rules.dropped(position)
+            elif y[position.index] < 0.0:
+                yield Choice(position.index, upper=-position.threshold)
             else:
                 yield from self._rules.held(position)
 

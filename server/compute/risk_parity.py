@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kernel.canonical import Mask
-from kernel.measures import RiskMeasure
 from kernel.methods.budgets import Budgets, asset_budgets, factor_budgets
 from kernel.methods.risk_parity import RiskParity, risk_parity
 from kernel.problem import Settings
@@ -16,7 +15,7 @@ from server.compute.bounds import weight_bounds
 from server.compute.estimate import Estimate
 from server.compute.inputs import Asset, Floats, MarketInputs
 from server.compute.limits import exposures_of
-from server.compute.measures import measure_of
+from server.compute.measures import measure_of_instruments
 from server.compute.problem import build_problem
 from server.compute.solved import Solved
 from server.method_specs import RiskBudgetingSpec
@@ -58,18 +57,10 @@ def solve_risk_parity(inputs: MarketInputs, estimated: Estimate, spec: Optimizat
     asked = spec.method
     assert isinstance(asked, RiskBudgetingSpec)
     problem = build_problem(inputs, estimated, spec)
-    posed = replace(problem, measure=_of_instruments(estimated, spec))
+    posed = replace(problem, measure=measure_of_instruments(estimated, spec))
     cash = len(inputs.ids)
     parity = risk_parity(posed, _budgets(inputs, spec, asked), settings, risk_aversion=spec.risk_aversion, cash=cash)
     return Solved(problem, parity.solution, _evidence(inputs, parity))
-
-
-def _of_instruments(estimated: Estimate, spec: OptimizationSpec) -> RiskMeasure:
-    """The measure of the request, on which the sure return of cash has no influence."""
-    R = estimated.scenarios.R.copy()
-    R[:, -1] = 0.0
-    without = replace(estimated, scenarios=replace(estimated.scenarios, R=R))
-    return measure_of(spec.risk_measure, without, spec.model)
 
 
 def _budgets(inputs: MarketInputs, spec: OptimizationSpec, asked: RiskBudgetingSpec) -> Budgets:

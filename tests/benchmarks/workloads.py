@@ -186,7 +186,7 @@ def many_portfolios(market: Market) -> float:
 def pose_risk(market: Market) -> Problem:
     """The covariance alone and no cap, for methods that look at risk only; as a matrix, whose entries they read."""
     n = len(market.names)
-    moments = Moments(market.names, np.zeros(n), sample(market.R).Sigma)
+    moments = Moments(market.names, np.zeros(n), Quadratic(sample(market.R).Sigma))  # semidefinite by its making
     return Problem(moments, MinimizeRisk(), Volatility(moments), limits(n, 1.0))
 
 
