@@ -875,7 +875,7 @@ class GetOptimizationResponse(_message.Message):
     or more; absent without points, or where integer choices leave no such bound.
     """
     diversification_ratio: _builtins.float
-    """For maximum_diversification and most_decorrelated: weighted sum of the instruments' risks over the portfolio's risk,
+    """For maximum_diversification and most_decorrelated: weighted sum of the instruments' risks over the portfolio's,
     without unit; 1 or more where nothing is short. Cash counts as nothing.
     """
     @_builtins.property
