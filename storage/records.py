@@ -285,7 +285,7 @@ class FactorAnalysisResult(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationRequest(Request):
-    """A request for a walk-forward validation, with its progress; ``windows`` is 0 while nobody has begun."""
+    """A request for a walk-forward validation, with its progress."""
 
     windows_done: int = 0
     windows: int = 0

@@ -12,14 +12,14 @@ the prior's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import FloatArray, checked_positive, checked_returns, checked_vector, read_only
 from kernel.estimation.distribution_views import DistributionView, checked_views
-from kernel.estimation.relative_entropy import Conditions
+from kernel.estimation.relative_entropy import TOLERANCE, Conditions
 from kernel.estimation.tail_views import TailCondition, TailTilt, conditional_value_at_risk, tilt_with_tails
 
 # Relative to the returns' size: less is a return that is the same in all scenarios.
@@ -54,7 +54,8 @@ class DistributionViewReport:
         prior_value: Under the prior; of a ranking the smallest difference of neighbours.
         posterior_value: Under the posterior.
         entropy_without: Relative entropy that the other views alone have; None where they cannot hold without it.
-        multiplier: Change of the relative entropy per unit of the value.
+        multiplier: Change of the relative entropy per unit of the value; None where a later stage keeps moments that
+            would change with it.
     """
 
     name: str
@@ -62,7 +63,7 @@ class DistributionViewReport:
     prior_value: float
     posterior_value: float
     entropy_without: float | None
-    multiplier: float
+    multiplier: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,7 @@ class EntropyPosterior:
     Attributes:
         p: (T,) sum 1, read-only; 0 where the prior is.
         relative_entropy: sum p log(p / p0) >= 0.
-        gap: By which a lower relative entropy is not ruled out, by weak duality.
+        gap: By which a lower relative entropy is not ruled out, by weak duality, with what is kept.
         violation: Largest distance of a view's value from what it states, in the view's unit.
         effective_scenarios: exp(-sum p log p).
         tilts: Smallest and largest p / p0.
@@ -92,6 +93,8 @@ class EntropyPosterior:
 class Contradiction:
     """No probabilities of the scenarios meet the views, and that is proven.
 
+    Of views on volatilities and correlations it is proven for probabilities that keep what these keep.
+
     Attributes:
         views: Names of an irreducible set that cannot hold together: without any of them the others can.
         sentence: What cannot hold.
@@ -104,7 +107,7 @@ class Contradiction:
 def entropy_pooling(problem: EntropyPoolingInput) -> EntropyPosterior | Contradiction:
     """The probabilities nearest to the prior under which all views hold.
 
-    min sum p log(p / p0)  s.t. the views on p; global also for CVaR
+    min sum p log(p / p0)  s.t. the views on p, and what volatilities and correlations keep; global also for CVaR
 
     Args:
         problem: Returns, prior and views.
@@ -141,6 +144,9 @@ def entropy_pooling(problem: EntropyPoolingInput) -> EntropyPosterior | Contradi
     )
 
 
+# Views on means and tails come first.
+_STAGES = {"volatility": 1, "correlation": 2}
+
 # The view that a linear condition belongs to, None for a mean or volatility that is kept, and the change of the
 # condition's target per unit of the view's value.
 _Owner = tuple[int | None, float]
@@ -174,10 +180,14 @@ class _Rows:
         self.owners.append(owner)
 
     def keep(self, a: FloatArray, b: float) -> float:
-        """Fix E[a], at b unless an equality on it stands already: by rounding the two could contradict each other."""
+        """Fix E[a], at b unless a condition that holds with equality stands on it already.
+
+        By rounding the two could contradict each other, and they would share one multiplier.
+        """
         known = self.conditions
         for i, sense in enumerate(known.senses):
-            if sense == "=" and np.array_equal(known.A[:, i], a):
+            if np.array_equal(known.A[:, i], a) and (sense == "=" or abs(b - known.b[i]) <= TOLERANCE * np.std(a)):
+                self.conditions = replace(known, senses=(*known.senses[:i], "=", *known.senses[i + 1 :]))
                 return float(known.b[i])
         self.add(a, b, "=", (None, 0.0))
         return b
@@ -280,8 +290,14 @@ def _report(pool: _Pool, views: tuple[DistributionView, ...], k: int, found: _Fo
         prior_value=pool.value(view, pool.p0),
         posterior_value=pool.value(view, found.tails.tilt.p),
         entropy_without=_entropy_of(pool, (*views[:k], *views[k + 1 :])),
-        multiplier=found.price(k, tail),
+        multiplier=None if _moves_what_is_kept(views, k, found) else found.price(k, tail),
     )
+
+
+def _moves_what_is_kept(views: tuple[DistributionView, ...], k: int, found: _Found) -> bool:
+    """Whether moments that a later stage keeps follow from the view: its multiplier is then a part of its price."""
+    stages = [_STAGES.get(view.kind, 0) for view in views]
+    return stages[k] < max(stages) and any(owner is None for owner, _ in found.owners)
 
 
 def _entropy_of(pool: _Pool, views: tuple[DistributionView, ...]) -> float | None:
@@ -307,11 +323,19 @@ def _contradiction(pool: _Pool, views: tuple[DistributionView, ...]) -> Contradi
         if fewer and _contradicts(pool, fewer):
             left = fewer
     names = tuple(view.name for view in left)
+    under = f"under any probabilities of the scenarios{_kept(left)}"
     if len(left) > 1:
         said = ", ".join(repr(name) for name in names)
-        return Contradiction(names, f"{said} cannot hold together under any probabilities of the scenarios")
-    sentence = f"{names[0]!r} cannot hold under any probabilities of the scenarios{_reach(pool, left[0])}"
-    return Contradiction(names, sentence)
+        return Contradiction(names, f"{said} cannot hold together {under}")
+    return Contradiction(names, f"{names[0]!r} cannot hold {under}{_reach(pool, left[0])}")
+
+
+def _kept(views: tuple[DistributionView, ...]) -> str:
+    """What the probabilities are bound to keep beside the views: others could meet them with another mean."""
+    kinds = {view.kind for view in views}
+    if "correlation" in kinds:
+        return " with the expected returns and volatilities that correlations keep"
+    return " with the expected returns that volatilities keep" if "volatility" in kinds else ""
 
 
 def _contradicts(pool: _Pool, views: tuple[DistributionView, ...]) -> bool:

@@ -141,7 +141,7 @@ class _Search:
         root = _Node((0,) * len(self._tails), tuple(len(levels) - 1 for levels in self._levels))
         open_nodes: list[tuple[float, int, _Node]] = [(0.0, next(order), root)]
         placed = sum(tail.sense != ">=" for tail in self._tails)
-        for _ in range(_MOST_NODES // max(placed, 1) ** 2):
+        for _ in range(max(_MOST_NODES // max(placed, 1) ** 2, 1)):
             if not open_nodes or open_nodes[0][0] >= self._limit:
                 break
             known, _, node = heapq.heappop(open_nodes)

@@ -2,7 +2,7 @@
 
 A history of T normal returns has, for all that a frontier sees of it, a mean drawn from ``N(mu, Sigma h / T)`` and a
 covariance drawn from ``Wishart(T - 1, Sigma) / (T - 1)``; they are independent and are drawn directly. Averages of
-portfolios keep every convex limit. They are no optima: each says by how much its risk exceeds the least at its return.
+portfolios keep every convex limit. They are no optima: each says how much lower the least risk at its return is.
 
 References: Michaud (1998), Efficient Asset Management; Bartlett (1933) for the draws of covariances.
 """
@@ -171,7 +171,7 @@ def _measured(
     best = max(kept, key=lambda point: -np.inf if point.sharpe is None else point.sharpe)
     return EfficientFrontier(
         Status.OPTIMAL_TO_TOLERANCE,
-        f"averages, no optima: their risk exceeds the least at their return by up to {worst:.2%}",
+        f"averages, no optima: the least risk at their return is up to {worst:.2%} lower than theirs",
         points=kept,
         minimum_risk=kept[0],
         maximum_return=max(kept, key=lambda point: point.expected_return),

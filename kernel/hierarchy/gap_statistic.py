@@ -20,7 +20,7 @@ _DECIMALS = 10
 
 
 def number_of_clusters(tree: Dendrogram, D: Matrix, most: int) -> int:
-    """Number of clusters, 1 to `most`, 2 or more where the assets differ; of equal bends the fewest.
+    """Number of clusters, 1 to `most`, 1 without any bend; of equal bends the fewest.
 
     Args:
         tree: Of n assets.

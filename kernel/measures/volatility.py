@@ -96,8 +96,9 @@ class Variance(EpigraphMeasure):
         return [(builder.add_squares(t, 1.0), size**2 * _ONE)]
 
     def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
-        """Add ``(sqrt(limit), root w)`` in the second-order cone."""
-        _limit_norm(builder, name, covariance_root(self.moments.quadratic), float(np.sqrt(limit)))
+        """Add ``2 sqrt(limit) (sqrt(limit), root w)`` in the second-order cone: the multiplier is of the variance."""
+        scale = 2.0 * float(np.sqrt(limit))
+        _limit_norm(builder, name, scale * covariance_root(self.moments.quadratic), 2.0 * limit)
 
     def of(self, w: Vector) -> float:
         """W'Sigma w."""

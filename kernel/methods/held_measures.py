@@ -100,5 +100,8 @@ def _by_planes(problem: Problem, measure: PlanarMeasure, settings: Settings) -> 
         planes = np.vstack([planes, plane])
     assert best is not None
     if best.status is Status.OPTIMAL_TO_TOLERANCE and _inaccuracy(best) > settings.loose_tolerance:
-        return replace(best, status=Status.LIMIT_REACHED)
+        certificate = best.certificate
+        assert certificate is not None
+        numbers = f"best found {certificate.objective:.6g}, none is better than {certificate.bound:.6g}"
+        return replace(best, status=Status.LIMIT_REACHED, message=f"a limit was reached: {numbers}")
     return best

@@ -31,6 +31,9 @@ def without_idle_cash(problem: Problem, program: Program, raw: RawSolution) -> R
     certain = np.abs(problem.moments.mu - objective.reference) <= _SAME * max(1.0, abs(objective.reference))
     certain &= problem.moments.quadratic.diagonal_entries == 0.0
     for c in np.flatnonzero(certain & (raw.x[: problem.moments.n] > 0.0)).tolist():
+        # Beside more of it than the whole portfolio the rest is short on balance: less of the ray is more of it.
+        if raw.x[c] >= raw.x[program.kappa]:
+            continue
         direction = np.zeros(program.size)
         direction[[c, program.kappa]] = -1.0
         raw = replace(raw, x=raw.x + _reach(program, raw.x, direction) * direction)

@@ -52,7 +52,9 @@ class RiskParity:
         solution: Its objective is exp f, the risk for each unit of the weighted geometric mean of exposures.
         shares: (k,) of the risk; None without weights.
         distance: f less its least value without limits and costs, >= 0; None without weights, or without such a value.
-        distance_bound: No portfolio within the limits has a smaller one; above 0 it proves the budgets out of reach.
+        distance_bound: No portfolio within the limits has a smaller one. Above 0 it proves the budgets of assets out of
+            reach where trading is free: a cost alone adds to every distance, and shares of fewer factors than assets
+            may be met elsewhere.
         unconstrained: (n,) weights without limits and costs, adding up to 1; None where there are none such.
     """
 

@@ -77,7 +77,8 @@ class Plan:
         periods: In the order of time.
         w0: (n,) current weights.
         objective: `MinimizeRisk`, `MaximizeReturn` or `MaximizeUtility`.
-        trading: What trades cost in every period; its tax on sales counts in the first alone. None = nothing.
+        trading: What trades cost in every period, without impact of cash; its tax on sales counts in the first alone.
+            None = nothing.
         turnover_factor: 1/2 for the one-way definition, 1 for the two-way.
         largest_trades: (n,) in every period as fractions of its value, each under its name; None = no limit.
         terminal: (n,) weights that the last period must end with; None = free.
@@ -102,6 +103,8 @@ class Plan:
             raise ProblemError("objective", "is a ratio, which periods cannot share: a plan needs a sum over them")
         if self.trading is not None and self.trading.fixed is not None and self.trading.fixed.any():
             raise ProblemError("cost.fixed", "cannot be kept by a plan: charges for trading at all are not convex")
+        if self.trading is not None and self.trading.impact is not None and self.trading.impact[-1] != 0.0:
+            raise ProblemError("cost.impact", f"of cash, which is last, must be 0, not {self.trading.impact[-1]:g}")
         for h, period in enumerate(self.periods):
             _check(h, period, self.periods[0])
         if self.terminal is not None and not abs(float(self.terminal.sum()) - 1.0) <= _ROUNDING:

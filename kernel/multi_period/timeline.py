@@ -1,6 +1,6 @@
 """Where the weights of each period stand among all of a plan, and how they become trades.
 
-    V_h = V_{h-1} + f_h,   V_0 = 1            value by cash flows alone, as a multiple of the present one
+    V_h = V_{h-1} + f_h,   V_{-1} = 1         value by cash flows alone, as a multiple of the present one
     u_h = V_h w_h                             holdings in units of the present value
     z_h = u_h - u_{h-1} - f_h e_cash          trades, which add up to zero: the flow itself is none
 

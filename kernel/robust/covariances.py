@@ -1,4 +1,4 @@
-"""Sets of covariances, all of positive semidefinite members: the worst volatility of w, and the member that gives it.
+"""Sets of covariances, of which the positive semidefinite count: the worst volatility of w, and the member of it.
 
     ellipsoid  {Sigma + M^(1/2) E M^(1/2): ||E||_F <= rho}          w'Sigma w + rho w'M w
     box        {|Sigma'_ij - Sigma_ij| <= D_ij}, D semidefinite     w'Sigma w + |w|'D|w|

@@ -162,4 +162,7 @@ def _largest_error(deviations: Vector, confidence: float) -> float:
         return float(2.0 * scipy.special.ndtr(-eps / deviations).sum()) - (1.0 - confidence)
 
     last = -float(deviations.max()) * float(scipy.special.ndtri(0.5 * (1.0 - confidence) / len(deviations)))
+    # Of equal deviations it is the solution itself, to rounding on either side.
+    if excess(last) >= 0.0:
+        return last
     return float(scipy.optimize.brentq(excess, 0.0, last, xtol=1e-300, rtol=1e-12))

@@ -83,8 +83,9 @@ class WorstVariance(EpigraphMeasure):
         return [(builder.add_squares(t, 1.0), size**2)]
 
     def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
-        """A limit on the root."""
-        self.root.limit(builder, name, math.sqrt(limit))
+        """A limit on the root, scaled such that its multiplier is of the variance."""
+        scale = 2.0 * math.sqrt(limit)
+        builder.add_limit(name, [(t, scale * size) for t, size in self.root.epigraph(builder)], 2.0 * limit)
 
     def of(self, w: Vector) -> float:
         """w'Sigma(w) w."""

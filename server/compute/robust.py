@@ -35,6 +35,7 @@ class RobustEvidence:
         weights: (n + 1,) of the answer.
         radii: Sizes of the sets by part: ``mean``, ``covariance``, ``distribution``.
         observations: Returns from which they were derived; of unequal probabilities the effective number.
+        factor_days: Days of the regressions behind a set of factor covariances; None without one.
     """
 
     case: WorstCase
@@ -42,6 +43,7 @@ class RobustEvidence:
     weights: Floats
     radii: Mapping[str, float]
     observations: float
+    factor_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def solve_robust(inputs: MarketInputs, estimated: Estimate, spec: OptimizationSp
         names=inputs.names,
         weights=solution.weights,
         radii={name: part.radius for name, part in parts.items() if part is not None},
-        observations=_factor_days(ground) if isinstance(sets.covariance, FactorCovariances) else ground.T,
+        observations=ground.T,
+        factor_days=_factor_days(ground) if isinstance(sets.covariance, FactorCovariances) else None,
     )
     return Solved(robust, solution, evidence)
 

@@ -159,8 +159,8 @@ class _Walk:
 
     def step(self, window: Window) -> WindowAnswer:
         """Decide, trade at the close of `start`, and go on to `stop`."""
-        started, seen = time.perf_counter(), window.seen_until
-        past = known_inputs(self._inputs, window, self._weights[seen], self._wealth[seen])
+        started = time.perf_counter()
+        past = known_inputs(self._inputs, window, self._weights[window.start], self._wealth[window.start])
         decision = _decide(past, self._spec.optimization)
         drifted = self._weights[window.start].copy()
         target = drifted if decision.weights is None else decision.weights
@@ -201,12 +201,14 @@ class _Walk:
 
 
 def known_inputs(inputs: MarketInputs, window: Window, w: Floats, wealth: float) -> MarketInputs:
-    """What was known at the close of the last day seen: nothing later, and no fact of today about an instrument.
+    """What was known at the close of the last day seen, and the own holdings at the rebalance: trades start from them.
+
+    Nothing else is later, and no fact of today about an instrument is there.
 
     Args:
         inputs: All days.
         window: Which of them are seen.
-        w: (n + 1,) weights at that close, cash last.
+        w: (n + 1,) weights at the rebalance, cash last.
         wealth: Value then, as a multiple of the first one.
     """
     seen = slice(window.seen_from, window.seen_until + 1)

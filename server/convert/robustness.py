@@ -175,7 +175,8 @@ def _rules(evidence: RobustEvidence, spec: RobustSpec) -> dict[str, str]:
     if spec.mean is not None:
         rules["mean"] = _mean_rule(spec.mean, T)
     if spec.covariance is not None:
-        rules["covariance"] = _covariance_rule(spec.covariance, T)
+        days = T if evidence.factor_days is None else f"{evidence.factor_days} days"
+        rules["covariance"] = _covariance_rule(spec.covariance, days)
     if spec.distribution is not None:
         rules["distribution"] = _distribution_rule(spec.distribution, T)
     return rules

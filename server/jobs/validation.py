@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -17,7 +18,7 @@ from server.compute.validation import ValidationAnswer, WindowAnswer, conclude, 
 from server.convert.answers import to_json
 from server.convert.faults import checked
 from server.convert.validation import read_validation, write_report
-from server.errors import OutOfTime, WorkerLost
+from server.errors import Busy, OutOfTime, WorkerLost
 from server.jobs.attempts import reason_of, unless_cancelled
 from server.loading import MarketLoader
 from server.metrics import VALIDATIONS
@@ -31,6 +32,8 @@ from storage.validations import ValidationRepository
 _log = structlog.get_logger()
 # Progress is written down at most so often.
 _PROGRESS_SECONDS = 0.25
+# Where too many solves wait, a turn is asked for again after this.
+_BUSY_SECONDS = 1.0
 
 
 class ValidationJob:
@@ -74,7 +77,8 @@ class ValidationJob:
         else:
             done = len(answer.windows)
             await self._note(request, done, done)
-            result = _result(request, f"{done} windows were run", answer)
+            # A large report takes seconds to write, in which the service must go on.
+            result = await asyncio.to_thread(_result, request, f"{done} windows were run", answer)
             await self._store(request, COMPLETED, result)
 
     async def _answer(self, request: ValidationRequest) -> ValidationAnswer:
@@ -89,8 +93,11 @@ class ValidationJob:
             if left <= 0.0:
                 raise OutOfTime(f"{len(done)} of {windows} windows took {limit:g} seconds, the service's limit")
             turn = self._pool.stream(stream_windows, prepared.inputs, spec, tuple(done), timeout=left)
-            async with aclosing(turn) as parts:
-                done += await self._turn(request, windows, parts)
+            try:
+                async with aclosing(turn) as parts:
+                    done += await self._turn(request, windows, parts)
+            except Busy:  # what is done stays done
+                await asyncio.sleep(_BUSY_SECONDS)
         return conclude(prepared.inputs, spec, done)
 
     async def _turn(

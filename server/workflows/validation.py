@@ -30,7 +30,7 @@ from storage.validations import ValidationRepository
 # Without a notification the row is looked at once in this time.
 _LOOK_SECONDS = 1.0
 # Weights in a report: more would not fit into a message.
-_MOST_WEIGHTS = 500_000
+_MOST_WEIGHTS = 100_000
 
 
 class ValidationWorkflow:

@@ -368,8 +368,8 @@ class DistributionViewReport(_message.Message):
     where they cannot hold without it, as when a volatility needs the expected return that this view states.
     """
     multiplier: _builtins.float
-    """Multiplier of the view: change of relative entropy per unit of its value, what volatilities and correlations keep
-    held.
+    """Multiplier of the view: change of relative entropy per unit of its value. Absent where moments that views on
+    volatilities or correlations keep would change with it.
     """
     def __init__(
         self,
@@ -379,14 +379,19 @@ class DistributionViewReport(_message.Message):
         prior_value: _builtins.float = ...,
         posterior_value: _builtins.float = ...,
         entropy_without: _builtins.float | None = ...,
-        multiplier: _builtins.float = ...,
+        multiplier: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without", "entropy_without", b"entropy_without"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without", "_multiplier", b"_multiplier", "entropy_without", b"entropy_without", "multiplier", b"multiplier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without", "entropy_without", b"entropy_without", "multiplier", b"multiplier", "name", b"name", "posterior_value", b"posterior_value", "prior_value", b"prior_value", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without", "_multiplier", b"_multiplier", "entropy_without", b"entropy_without", "multiplier", b"multiplier", "name", b"name", "posterior_value", b"posterior_value", "prior_value", b"prior_value", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__entropy_without: _TypeAlias = _typing.Literal["entropy_without"]  # noqa: Y015
     _WhichOneofArgType__entropy_without: _TypeAlias = _typing.Literal["_entropy_without", b"_entropy_without"]  # noqa: Y015
+    _WhichOneofReturnType__multiplier: _TypeAlias = _typing.Literal["multiplier"]  # noqa: Y015
+    _WhichOneofArgType__multiplier: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__entropy_without) -> _WhichOneofReturnType__entropy_without | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__multiplier) -> _WhichOneofReturnType__multiplier | None: ...
 
 Global___DistributionViewReport: _TypeAlias = DistributionViewReport  # noqa: Y015

@@ -200,12 +200,13 @@ class RiskBudgetingResult(_message.Message):
     """Largest difference between a share and its budget, relative to the budget, 0 or more."""
     distance: _builtins.float
     """By how much the minimised function lies above its least value without limits and costs, 0 or more: how much more
-    risk the portfolio has for the same weighted geometric mean of weights (0.01 = one percent). Absent where there is
-    no such value, as some weights beyond the limits have no risk.
+    risk, costs counted in, the portfolio has for the same weighted geometric mean of weights (0.01 = one percent).
+    Absent where there is no such value, as some weights beyond the limits have no risk.
     """
     distance_bound: _builtins.float
-    """No portfolio within the limits has a smaller distance than this. Above 0 it proves that the budgets are out of
-    reach. Absent where the distance is.
+    """No portfolio within the limits has a smaller distance than this. For budgets of instruments without costs, above 0
+    proves that they are out of reach; costs alone add to every distance, and given shares of factors are not had by
+    one portfolio only. Absent where the distance is.
     """
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskBudgetReport]:

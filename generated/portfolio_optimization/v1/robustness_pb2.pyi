@@ -398,7 +398,7 @@ class RobustResult(_message.Message):
     """Nominal value of the risk measure, in its unit."""
     observations: _builtins.int
     """Number of returns from which the sets were derived; with entropy pooling the effective one, 1 / the sum of squared
-    probabilities, rounded.
+    probabilities, rounded. The days of a FACTOR set's regressions stand in its rule.
     """
     @_builtins.property
     def worst_expected_returns(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
@@ -454,7 +454,7 @@ class Resampling(_message.Message):
     """Resampling of a frontier: the average, rank by rank, over the frontiers of simulated histories, Michaud (1998). A
     history is a mean and a covariance as a sample of normal returns would have them, of the window's length, around
     those of the request. The points are averages, no optima: they keep every limit, and duality_gap says by how much
-    their risk exceeds the least at their return; the portfolios beside them are chosen among them. Returns and risks are
+    lower the least risk at their return is; the portfolios beside them are chosen among them. Returns and risks are
     measured on the request's own data; risk_multiplier is 0.
     """
 

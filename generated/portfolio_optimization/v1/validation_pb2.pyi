@@ -70,7 +70,8 @@ class CreateValidationRequest(_message.Message):
     """Trading days from one rebalance to the next, 2 or more, since a single return has no volatility; 0 = 21."""
     embargo_days: _builtins.int
     """Trading days from the last one that an optimization sees to the rebalance, at most 252: the returns in between
-    judge the weights before. 0 = the rebalance is at the close of the last day seen.
+    judge the weights before. 0 = the rebalance is at the close of the last day seen. Limits on trades start from the
+    own weights at the rebalance.
     """
     cost_rate: _builtins.float
     """Proportional cost of trading, fraction of the traded value, 0 to 1; absent = the service's default of 0.0015."""
@@ -231,7 +232,7 @@ class GetValidationResponse(_message.Message):
     windows_done: _builtins.int
     """Rebalances done so far; it begins at 0 again when a worker was interrupted."""
     windows: _builtins.int
-    """Rebalances in all; 0 while that is not known."""
+    """Rebalances in all."""
     message: _builtins.str
     """How it ended, with the reason of a failure."""
     pricing_pack_id: _builtins.str

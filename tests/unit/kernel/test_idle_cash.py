@@ -82,3 +82,16 @@ def test_limits_on_the_assets_stop_the_way(seed):
 def test_no_excess_is_ill_posed():
     solution = optimize(problem_of(mu=(0.01, 0.0, -0.02)), Settings())
     assert solution.status is Status.ILL_POSED, solution.message
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_assets_that_are_short_on_balance_are_not_levered_for_the_sake_of_cash(seed):
+    free = problem_of(seed=seed, mu=(-0.03, -0.05, -0.02), largest_cash=5.0)
+    bounds = WeightBounds(np.array([-1.0, -1.0, -1.0, 0.0]), np.full(4, 5.0), ("floor",) * 4, ("cap",) * 4)
+    problem = Problem(free.moments, free.objective, free.measure, (bounds, budget(4)))
+    solution = optimize(problem, Settings())
+    assert solution.status is Status.OPTIMAL, solution.message
+    mu, Sigma = problem.moments.mu[:3] - RATE, problem.moments.Sigma[:3, :3]
+    tangency_ratio = float(np.sqrt(mu @ np.linalg.solve(Sigma, mu)))
+    assert solution.certificate.objective == pytest.approx(tangency_ratio, rel=1e-8)
+    assert solution.weights[:3].min() > -1.0 + 1e-6  # the bound of -1 is not driven at

@@ -7,6 +7,7 @@ import pytest
 
 from kernel.constraints import LinearLimit, RiskLimit, TurnoverLimit, budget
 from kernel.costs import TradingCost
+from kernel.measures.volatility import Variance
 from kernel.methods.mean_risk import optimize
 from kernel.objectives import MinimizeRisk
 from kernel.problem import Problem
@@ -139,6 +140,19 @@ def test_target_volatility(objective, costs):
         return plus(problem, RiskLimit("target volatility", problem.measure, limit))
 
     check(pose, "target volatility", 0.4 * least + 0.6 * wanted, relaxing=1.0)
+
+
+def test_largest_variance():
+    """Its price is of the variance, in whose unit the limit is, not of the volatility that it stands for."""
+    problem = base("return")
+    variance = Variance(problem.moments)
+    least = variance.of(solve(replace(problem, objective=MinimizeRisk())).weights)
+    wanted = variance.of(solve(problem).weights)
+
+    def pose(limit):
+        return plus(problem, RiskLimit("max_variance", variance, limit))
+
+    check(pose, "max_variance", 0.5 * least + 0.5 * wanted, relaxing=1.0)
 
 
 def test_target_volatility_of_the_least_risk(costs):

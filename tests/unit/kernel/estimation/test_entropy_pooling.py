@@ -376,3 +376,37 @@ def test_search_reports_its_bound():
     assert found is not None
     assert 0.0 <= found.tilt.entropy - found.tilt.bound < 1e-9
     assert found.tail_prices[0] < 0.0
+
+
+def slope(views, k, step=1e-5):
+    def moved(by):
+        changed = View(views[k].name, views[k].kind, views[k].legs, views[k].value + by, views[k].sense)
+        return pooled(*views[:k], changed, *views[k + 1 :]).relative_entropy
+
+    return (moved(step) - moved(-step)) / (2 * step)
+
+
+@pytest.mark.parametrize("sense", ["=", ">="])
+def test_a_mean_and_the_volatility_around_it_share_no_multiplier(sense):
+    views = (mean("m", ONE[3], 0.3, sense), volatility("v", ONE[3], 0.14))
+    found = pooled(*views)
+    # Where the mean is what the volatility keeps, nothing else is kept; the volatility comes last in any case.
+    for k, view in enumerate(found.views):
+        assert view.multiplier == pytest.approx(slope(views, k), rel=2e-3, abs=1e-5)
+
+
+def test_a_view_that_moves_what_volatilities_keep_has_no_multiplier():
+    found = pooled(mean("spread", ONE[0] - ONE[1], 0.05), volatility("v", ONE[0], 0.2), volatility("u", ONE[1], 0.2))
+    assert found.views[0].multiplier is None
+    assert found.views[1].multiplier is not None
+
+
+def test_what_a_volatility_keeps_is_said_where_it_cannot_hold():
+    found = pooled(volatility("v", np.eye(1), 0.1), R=np.array([[-0.1], [0.1]]), p=np.array([0.9, 0.1]), h=1.0)
+    assert isinstance(found, Contradiction)
+    assert "with the expected returns that volatilities keep" in found.sentence
+
+
+def test_many_tails_that_may_stay_as_they_are_change_nothing():
+    views = [cvar(f"t{k}", ONE[k % N], 0.9, "<=", 0.9 + 0.005 * (k // N)) for k in range(20)]
+    assert pooled(*views).relative_entropy == pytest.approx(0.0, abs=1e-12)

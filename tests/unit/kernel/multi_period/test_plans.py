@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kernel.costs import TradingCost
 from kernel.errors import ProblemError
 from kernel.measures.volatility import Volatility
 from kernel.methods.mean_risk import canonicalize, optimize
@@ -241,6 +242,10 @@ def refusals() -> dict[str, tuple[dict[str, object], str]]:
         "ratio": ({"objective": MaximizeRatio(0.0)}, "objective"),
         "terminal": ({"terminal": np.zeros(7)}, "terminal_weights"),
         "terminal nan": ({"terminal": np.full(7, nan)}, "terminal_weights"),
+        "impact of cash": (
+            {"trading": TradingCost(np.zeros(7), base.w0, impact=np.full(7, 0.1))},
+            "cost.impact",
+        ),
     }
 
 

@@ -295,3 +295,12 @@ REFUSED = {
 def test_what_is_no_set_is_refused(what: str) -> None:
     with pytest.raises(ProblemError):
         REFUSED[what]()
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_equal_errors_have_a_ball_of_the_largest_one(n: int, confidence: float) -> None:
+    sample = Sample(np.diag([*np.full(n, 0.0225), 0.0]), np.arange(n + 1) < n, 252.0, 252.0, confidence)
+    radius = WassersteinBall.of_sample(sample, "infinity").radius
+    deviation = np.sqrt(0.0225 * 252.0 / 252.0) / 252.0
+    assert radius == pytest.approx(deviation * scipy.stats.norm.isf(0.5 * (1.0 - confidence) / n), rel=1e-9)
