@@ -115,7 +115,9 @@ class TradingCost:
         """The cost less its offset as a linear form, >= the true one; sales are ``(w0 - w)+ = (|d| - w + w0)/2``."""
         form = self._form_with_charges(builder) if self._has_charges else self._form_without(builder)
         if self.impact is not None and self.impact.any():
-            form.append((add_impacts(builder, builder.absolute_change(self.w0)), self.impact))
+            t, priced = builder.absolute_change(self.w0), int(np.flatnonzero(self.impact)[-1]) + 1
+            # Cash, last, has none: cones without a price would only be in the way.
+            form.append((add_impacts(builder, slice(t.start, t.start + priced)), self.impact[:priced]))
         return form
 
     def _form_without(self, builder: ProgramBuilder) -> list[tuple[slice, Vector]]:
