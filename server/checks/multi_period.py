@@ -35,7 +35,7 @@ def multi_period_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iter
         at = f"{_AT}.periods[{k}]"
         if not asked.forecast_id:
             yield from _unknown(f"{at}.expected_returns", set(period.expected_returns) - ids)
-        yield from _covariance_faults(at, period, ids, spec.risk_measure)
+        yield from _covariance_faults(at, period, ids, spec)
 
 
 def _limit_faults(spec: OptimizationSpec, periods: int) -> Iterator[Fault]:
@@ -60,16 +60,22 @@ def _limit_faults(spec: OptimizationSpec, periods: int) -> Iterator[Fault]:
         yield Fault("preferences.consider_tax_implications", reason)
 
 
-def _covariance_faults(at: str, period: PeriodSpec, ids: set[str], measure: str) -> Iterator[Fault]:
+def _covariance_faults(at: str, period: PeriodSpec, ids: set[str], spec: OptimizationSpec) -> Iterator[Fault]:
     given = period.Sigma is not None
     if given and (missing := sorted(ids - set(period.names))):
         listed = ", ".join(missing[:_LISTED])
         more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         yield Fault(f"{at}.covariance.instrument_ids", f"has no row for {listed}{more}")
-    if measure not in _COVARIANCE_MEASURES and (given or period.covariance_scale != 1.0):
-        field = "covariance" if given else "covariance_scale"
+    if not given and period.covariance_scale == 1.0:
+        return
+    field, measure = "covariance" if given else "covariance_scale", spec.risk_measure
+    if measure not in _COVARIANCE_MEASURES:
         reason = f"needs the risk_measure volatility or variance, not {measure!r}, which is measured on scenarios"
         yield Fault(f"{at}.{field}", reason)
+    for name in spec.constraints.risk_limits:
+        if name.removeprefix("max_") not in _COVARIANCE_MEASURES:
+            reason = f"cannot be beside constraints.risk_limits.{name}, which is measured on scenarios"
+            yield Fault(f"{at}.{field}", reason)
 
 
 def _unknown(field: str, strangers: set[str]) -> Iterator[Fault]:

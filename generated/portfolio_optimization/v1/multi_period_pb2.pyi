@@ -135,7 +135,7 @@ class PlanPeriod(_message.Message):
     """Length in trading days, at most 25200; 0 = 21. Returns, risks and holding costs of the period count by its length."""
     covariance_scale: _builtins.float
     """Factor by which the covariance of the request's model is multiplied, above 0; 0 = 1. For the risk_measure
-    volatility or variance only; must be 0 beside `covariance`.
+    volatility or variance and limits on these only; must be 0 beside `covariance`.
     """
     cash_flow: _builtins.float
     """Money paid in (negative: out) at the start of the period, fraction of the present portfolio value, above -1, at

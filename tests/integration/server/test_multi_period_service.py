@@ -259,6 +259,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"risk_measure": "cvar", "plan": Plan(periods=[Period(covariance_scale=2.0)])},
         "multi_period.periods[0].covariance_scale",
     ),
+    "limits on scenarios' risk": (
+        {
+            "constraints": Constraints(risk_limits=constraints_pb2.RiskLimits(max_cvar=0.05)),
+            "plan": Plan(periods=[Period(covariance_scale=2.0)]),
+        },
+        "multi_period.periods[0].covariance_scale",
+    ),
     "tax": (
         {
             "plan": Plan(periods=[Period(), Period()]),
