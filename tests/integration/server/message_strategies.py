@@ -48,7 +48,11 @@ _PLAUSIBLE_WORDS = {
 }
 _PLAUSIBLE_NUMBERS = (0.0, 0.01, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0)
 _GROUPS = {"sector_limits": SECTORS, "asset_class_limits": ("equity",)}
-_LARGEST = {FieldDescriptor.CPPTYPE_INT32: 2**31 - 1, FieldDescriptor.CPPTYPE_UINT32: 2**32 - 1}
+_LARGEST = {
+    FieldDescriptor.CPPTYPE_INT32: 2**31 - 1,
+    FieldDescriptor.CPPTYPE_UINT32: 2**32 - 1,
+    FieldDescriptor.CPPTYPE_UINT64: 2**64 - 1,
+}
 
 
 def plausible(kind: type[MessageT]) -> st.SearchStrategy[MessageT]:
