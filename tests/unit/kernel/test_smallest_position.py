@@ -7,7 +7,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from kernel.constraints import SmallestPosition, WeightBounds, budget
+from kernel.constraints import LinearLimit, SmallestPosition, WeightBounds, budget
 from kernel.errors import ProblemError
 from kernel.measures import Volatility
 from kernel.methods.mean_risk import canonicalize, measurements, objective_value, optimize, recover
@@ -147,10 +147,12 @@ def test_the_root_is_looked_at_whatever_the_limit():
 
 
 def test_a_limit_before_any_portfolio_is_found():
-    """Rounding the root leaves two positions of at most 0.45; that three are needed only the next nodes could tell."""
-    moments = Moments(("A", "B", "C", "D"), np.zeros(4), np.diag([0.01, 0.01, 0.2, 0.21]))
+    """The root holds both of a pair that cannot be held together; that one of them is enough only nodes could tell."""
+    moments = Moments(("A", "B", "C", "D"), np.zeros(4), np.diag([0.01, 0.01, 0.02, 0.021]))
     bounds = WeightBounds(np.zeros(4), np.full(4, 0.45), ("min",) * 4, ("max",) * 4)
-    problem = with_threshold(Problem(moments, MinimizeRisk(), Volatility(moments), (bounds, budget(4))), 0.2, range(4))
+    pair = LinearLimit(np.array([1.0, 1.0, 0.0, 0.0]), -np.inf, 0.55, "pair", "pair")
+    free = Problem(moments, MinimizeRisk(), Volatility(moments), (bounds, budget(4), pair))
+    problem = with_threshold(free, 0.3, range(4))
     stopped = optimize(problem, Settings(node_limit=0))
     assert stopped.status is Status.LIMIT_REACHED
     assert stopped.weights is None
