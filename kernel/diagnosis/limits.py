@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -188,6 +189,9 @@ def _points(unit: str, program: Program, row: int, n: int) -> float:
     """What one unit of a row's limit counts."""
     if unit == "positions":
         return _POSITION_POINTS
+    if unit == "variance":
+        # Rows of a limit v on the variance are those of the volatility times 2 sqrt(v), with 2 v on their right.
+        return 1.0 / math.sqrt(2.0 * float(program.b[row])) if program.b[row] > 0.0 else 1.0
     if unit not in ("exposure", "score"):
         return 1.0
     start, stop = program.A.indptr[row], program.A.indptr[row + 1]
