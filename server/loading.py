@@ -17,9 +17,9 @@ import numpy as np
 from kernel.rebalancing.lots import Term, holding_term
 from server.compute.inputs import Asset, BenchmarkInputs, FactorReturns, Floats, MarketInputs
 from server.errors import Fault, InvalidRequest, NotReady
+from server.listing import listed
 from server.loading_models import ModelLoader
 from server.specs import ModelSpec
-from server.universe import listed
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Connection, Database
 from storage.factors import FactorRepository

@@ -11,10 +11,9 @@ from server.compute.inputs import Asset, BenchmarkInputs
 from server.compute.views import combination, market_caps
 from server.errors import Fault, InvalidRequest
 from server.limit_specs import ConstraintSpec
+from server.listing import MOST_LISTED, listed
 from server.specs import CASH, CostSpec, ModelSpec, OptimizationSpec, ViewsSpec
 from server.vocabulary import DRAWDOWNS, FACTOR_TERMS
-
-_LISTED = 20
 
 
 def check_universe(assets: Sequence[Asset], spec: OptimizationSpec, benchmark: BenchmarkInputs | None) -> None:
@@ -42,13 +41,6 @@ def check_universe(assets: Sequence[Asset], spec: OptimizationSpec, benchmark: B
     ]
     if faults:
         raise InvalidRequest(faults)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names for a sentence, the first twenty of them."""
-    every = list(names)
-    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
-    return ", ".join(every[:_LISTED]) + more
 
 
 def _limit_faults(assets: Sequence[Asset], spec: ConstraintSpec) -> Iterator[Fault]:
@@ -231,7 +223,7 @@ def _scenario_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterato
 
 def _unknown(field: str, names: Iterable[str], known: set[str]) -> Iterator[Fault]:
     if strangers := sorted(set(names) - known):
-        have = f"; it has {listed(sorted(known))}" if len(known) <= _LISTED else ""
+        have = f"; it has {listed(sorted(known))}" if len(known) <= MOST_LISTED else ""
         yield Fault(field, f"names {listed(strangers)}, which the universe does not have{have}")
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from server.compute.inputs import Asset
 from server.errors import Fault
+from server.listing import listed
 from server.specs import OptimizationSpec
-
-_LISTED = 20
 
 
 def pooling_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[Fault]:
@@ -16,6 +15,5 @@ def pooling_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[
     known = {asset.id for asset in assets}
     for view in spec.model.distribution_views:
         if strangers := sorted({*view.weights, *view.instruments} - known):
-            more = f" and {len(strangers) - _LISTED} more" if len(strangers) > _LISTED else ""
-            named = f"names {', '.join(strangers[:_LISTED])}{more}, which the universe does not have"
-            yield Fault(f"entropy_pooling.views[{view.name}]", named)
+            reason = f"names {listed(strangers)}, which the universe does not have"
+            yield Fault(f"entropy_pooling.views[{view.name}]", reason)

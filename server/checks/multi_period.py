@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from server.compute.inputs import Asset
 from server.errors import Fault
+from server.listing import MOST_LISTED, listed
 from server.method_specs import MOST_PERIODS, MultiPeriodSpec, PeriodSpec
 from server.specs import CASH, OptimizationSpec
 
@@ -13,7 +14,6 @@ _AT = "multi_period"
 # Entries of all covariances together: what is solved in about a minute.
 _LARGEST = 3_000_000
 _COVARIANCE_MEASURES = ("volatility", "variance")
-_LISTED = 20
 
 
 def multi_period_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[Fault]:
@@ -63,9 +63,7 @@ def _limit_faults(spec: OptimizationSpec, periods: int) -> Iterator[Fault]:
 def _covariance_faults(at: str, period: PeriodSpec, ids: set[str], spec: OptimizationSpec) -> Iterator[Fault]:
     given = period.Sigma is not None
     if given and (missing := sorted(ids - set(period.names))):
-        listed = ", ".join(missing[:_LISTED])
-        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-        yield Fault(f"{at}.covariance.instrument_ids", f"has no row for {listed}{more}")
+        yield Fault(f"{at}.covariance.instrument_ids", f"has no row for {listed(missing)}")
     if not given and period.covariance_scale == 1.0:
         return
     field, measure = "covariance" if given else "covariance_scale", spec.risk_measure
@@ -79,5 +77,5 @@ def _covariance_faults(at: str, period: PeriodSpec, ids: set[str], spec: Optimiz
 
 
 def _unknown(field: str, strangers: set[str]) -> Iterator[Fault]:
-    for name in sorted(strangers)[:_LISTED]:
+    for name in sorted(strangers)[:MOST_LISTED]:
         yield Fault(f"{field}[{name}]", "is not in the universe")

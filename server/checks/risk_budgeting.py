@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kernel.methods.budgets import SMALLEST_SHARE
 from server.compute.inputs import Asset
 from server.errors import Fault
 from server.limit_specs import ConstraintSpec
+from server.listing import listed
 from server.method_specs import RiskBudgetingSpec
 from server.specs import OptimizationSpec
 
 _AT = "risk_budgeting"
-_LISTED = 20
 
 
 def risk_budgeting_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[Fault]:
@@ -38,10 +38,10 @@ def risk_budgeting_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> It
 def _instrument_faults(assets: Sequence[Asset], asked: RiskBudgetingSpec, limits: ConstraintSpec) -> Iterator[Fault]:
     at, budgets, known = f"{_AT}.instrument_budgets", asked.instruments, {asset.id: asset for asset in assets}
     if strangers := sorted(set(budgets) - set(known)):
-        yield Fault(at, f"names {_listed(strangers)}, which the universe does not have")
+        yield Fault(at, f"names {listed(strangers)}, which the universe does not have")
     missing = [asset.id for asset in assets if _may_be_held(asset, asked, limits) and asset.id not in budgets]
     if missing:
-        yield Fault(at, f"has no budget for {_listed(missing)}; 0 says that an instrument is not held")
+        yield Fault(at, f"has no budget for {listed(missing)}; 0 says that an instrument is not held")
     for name, budget in budgets.items():
         obstacle = _obstacle(known[name], asked, limits) if name in known else ""
         if budget > 0.0 and obstacle:
@@ -57,12 +57,12 @@ def _group_faults(assets: Sequence[Asset], asked: RiskBudgetingSpec, limits: Con
     group = {asset.id: asset.sector if asked.sectors else asset.asset_class for asset in assets}
     holdable = [asset.id for asset in assets if _may_be_held(asset, asked, limits)]
     if strangers := sorted(set(budgets) - set(group.values())):
-        yield Fault(at, f"names {_listed(strangers)}, which the universe does not have")
+        yield Fault(at, f"names {listed(strangers)}, which the universe does not have")
     if without := [name for name in holdable if not group[name]]:
-        yield Fault(at, f"cannot be divided: no {what} is known of {_listed(without)}")
+        yield Fault(at, f"cannot be divided: no {what} is known of {listed(without)}")
     needed = {group[name] for name in holdable}
     if missing := sorted(needed - set(budgets) - {""}):
-        yield Fault(at, f"has no budget for {_listed(missing)}; 0 says that nothing of it is held")
+        yield Fault(at, f"has no budget for {listed(missing)}; 0 says that nothing of it is held")
     for name in sorted(set(budgets) & set(group.values()) - needed):
         if budgets[name] > 0.0:
             yield Fault(f"{at}[{name}]", f"is {budgets[name]:g}, but none of its instruments may be held")
@@ -72,12 +72,12 @@ def _factor_faults(assets: Sequence[Asset], budgets: Mapping[str, float], limits
     at, values = f"{_AT}.factor_budgets", limits.exposures.values
     for factor in budgets:
         if factor not in values:
-            have = f"; there are {_listed(sorted(values))}" if values else ""
+            have = f"; there are {listed(sorted(values))}" if values else ""
             yield Fault(f"{at}[{factor}]", f"has no exposures in constraints.factor_exposures{have}")
             continue
         missing = [asset.id for asset in assets if asset.id not in values[factor]]
         if missing:
-            yield Fault(f"constraints.factor_exposures[{factor}]", f"has no exposure for {_listed(missing)}")
+            yield Fault(f"constraints.factor_exposures[{factor}]", f"has no exposure for {listed(missing)}")
 
 
 def _short_faults(assets: Sequence[Asset], asked: RiskBudgetingSpec, limits: ConstraintSpec) -> Iterator[Fault]:
@@ -111,9 +111,7 @@ def _size_faults(assets: Sequence[Asset], asked: RiskBudgetingSpec, limits: Cons
     total = sum(shares.values())
     small = [name for name, share in shares.items() if 0.0 < share < SMALLEST_SHARE * total]
     if small:
-        yield Fault(
-            at, f"leaves {_listed(small)} less than {SMALLEST_SHARE:g} of the risk: must be 0 or more than that"
-        )
+        yield Fault(at, f"leaves {listed(small)} less than {SMALLEST_SHARE:g} of the risk: must be 0 or more than that")
 
 
 def _group(asset: Asset, asked: RiskBudgetingSpec) -> str:
@@ -149,9 +147,3 @@ def _obstacle(asset: Asset, asked: RiskBudgetingSpec, limits: ConstraintSpec) ->
         return f"it is to be short and constraints.min_weights[{asset.id}] is {lowest:g}"
     highest = limits.max_weights.get(asset.id, 1.0)
     return "" if highest > 0.0 else f"constraints.max_weights[{asset.id}] is {highest:g}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
-    return ", ".join(every[:_LISTED]) + more

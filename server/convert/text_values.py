@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from server.convert.faults import FINITE, POSITIVE, Bounds, Faults
-from server.universe import listed
+from server.listing import listed
 
 _SHOWN = 40
 # ASCII digits only: the type's own parser takes other scripts, underscores, exponents and "nan" too.

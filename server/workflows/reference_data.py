@@ -12,8 +12,8 @@ from server.convert.faults import checked
 from server.convert.instruments import read_instruments
 from server.errors import Fault, InvalidRequest
 from server.imports.known import is_stored
+from server.listing import listed
 from server.settings import Settings
-from server.universe import listed
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Connection, Database
 from storage.instruments import InstrumentRepository
