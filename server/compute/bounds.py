@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kernel.canonical import Mask
 from kernel.constraints import WeightBounds
 from server.compute.inputs import Asset, Floats, MarketInputs
 from server.limit_specs import ConstraintSpec
@@ -62,3 +63,10 @@ def _exclusion(asset: Asset, spec: ConstraintSpec) -> str | None:
     if spec.min_quality_score is not None and (asset.quality_score or 0.0) < spec.min_quality_score:
         return f"min_quality_score[{asset.id}]"
     return None
+
+
+def holdable(inputs: MarketInputs, spec: ConstraintSpec) -> Mask:
+    """(n + 1,) the instruments that may have a weight other than 0; cash is none."""
+    held = reach(weight_bounds(inputs, spec), spec) > 0.0
+    held[-1] = False
+    return np.asarray(held)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from kernel.canonical import Mask
 from kernel.methods.diversification import (
     DiversificationEvidence,
@@ -21,7 +19,7 @@ from kernel.objectives import MinimizeRisk
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
 from kernel.status import Status
-from server.compute.bounds import reach, weight_bounds
+from server.compute.bounds import holdable, weight_bounds
 from server.compute.estimate import Estimate
 from server.compute.inputs import MarketInputs
 from server.compute.measures import measure_of_instruments
@@ -39,7 +37,7 @@ def solve_diversification(
         ProblemError: An instrument that can be held has no risk, or something asked for cannot be posed.
     """
     problem = build_problem(inputs, estimated, spec)
-    measure, members = measure_of_instruments(estimated, spec), _holdable(inputs, spec)
+    measure, members = measure_of_instruments(estimated, spec), holdable(inputs, spec.constraints)
     if not members.any():
         return Solved(problem, _without_instruments(problem, settings))
     solution = _solve(replace(problem, measure=measure), members, spec, settings)
@@ -81,10 +79,3 @@ def _without_instruments(problem: Problem, settings: Settings) -> Solution:
         return found
     message = "the limits leave no instrument that can be held, so that there is nothing to spread"
     return Solution(Status.ILL_POSED, message)
-
-
-def _holdable(inputs: MarketInputs, spec: OptimizationSpec) -> Mask:
-    """(n + 1,) the instruments that may have a weight other than 0; cash is none."""
-    held = reach(weight_bounds(inputs, spec.constraints), spec.constraints) > 0.0
-    held[-1] = False
-    return np.asarray(held)

@@ -16,7 +16,7 @@ from kernel.robust.evidence import WorstCase, worst_case
 from kernel.robust.factor_covariances import FactorCovariances
 from kernel.robust.means import BoxOfMeans, EllipsoidOfMeans, MeanSet
 from kernel.robust.sample import Sample
-from server.compute.bounds import reach, weight_bounds
+from server.compute.bounds import holdable
 from server.compute.estimate import Estimate
 from server.compute.factor_window import factor_window
 from server.compute.inputs import Floats, MarketInputs
@@ -88,10 +88,8 @@ def solve_robust(inputs: MarketInputs, estimated: Estimate, spec: OptimizationSp
 
 def _ground(inputs: MarketInputs, estimated: Estimate, spec: OptimizationSpec) -> _Ground:
     """Cash and what may not be held are certain."""
-    uncertain = reach(weight_bounds(inputs, spec.constraints), spec.constraints) > 0.0
-    uncertain[-1] = False
     p = estimated.scenarios.p
-    return _Ground(inputs, estimated, spec, np.asarray(uncertain), 1.0 / float(p @ p))
+    return _Ground(inputs, estimated, spec, holdable(inputs, spec.constraints), 1.0 / float(p @ p))
 
 
 def _sets(ground: _Ground) -> UncertaintySets:
