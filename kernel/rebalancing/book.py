@@ -3,72 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.costs import CostModel, trade_cost
-from kernel.rebalancing.mixed_integer import SearchSettings
 from kernel.rebalancing.money import ZERO, require_amount, to_cents
+from kernel.rebalancing.request import CASH, TradeLimits, TradeRequest
 
-CASH = "CASH"
 _ONE = Decimal(1)
 # Target weights come from an optimiser that meets its budget to about this.
 _BUDGET_TOLERANCE = Decimal("0.000001")
-
-
-@dataclass(frozen=True, slots=True)
-class TradeLimits:
-    """What a plan must not break.
-
-    Attributes:
-        min_trade_value: Smallest trade, money at the trade price; selling all that is held is exempt.
-        max_trades: Largest number of trades, None for no limit.
-        max_turnover: Largest one-way turnover, 1/2 sum |value changes| / total value, cash included; None for no limit.
-        min_cash: Least cash after trades and costs, money.
-        do_not_buy: Instruments that are not bought.
-        do_not_sell: Instruments that are not sold.
-    """
-
-    min_trade_value: Decimal = ZERO
-    max_trades: int | None = None
-    max_turnover: Decimal | None = None
-    min_cash: Decimal = ZERO
-    do_not_buy: frozenset[str] = frozenset()
-    do_not_sell: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        require_amount("limits.min_trade_value", self.min_trade_value)
-        require_amount("limits.min_cash", self.min_cash)
-        if self.max_turnover is not None:
-            require_amount("limits.max_turnover", self.max_turnover)
-        if self.max_trades is not None and self.max_trades < 0:
-            raise ProblemError("limits.max_trades", f"must be zero or more, got {self.max_trades}")
-
-
-@dataclass(frozen=True, slots=True)
-class TradeRequest:
-    """From holdings to target weights.
-
-    Attributes:
-        holdings: Shares per instrument, >= 0.
-        cash: Money; negative when overdrawn.
-        prices: Money per share.
-        target_weights: Fraction of total value per instrument, >= 0; the rest, or the weight of "CASH", stays cash.
-        increments: Smallest tradable number of shares per instrument; 1 where absent.
-        limits: What the plan must not break.
-        costs: Commission and impact.
-        search: When the search stops.
-    """
-
-    holdings: Mapping[str, Decimal]
-    cash: Decimal
-    prices: Mapping[str, Decimal]
-    target_weights: Mapping[str, Decimal]
-    increments: Mapping[str, Decimal] = field(default_factory=dict)
-    limits: TradeLimits = field(default_factory=TradeLimits)
-    costs: CostModel = field(default_factory=CostModel)
-    search: SearchSettings = field(default_factory=SearchSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ class LotMethod(StrEnum):
     """Lowest rate times gain per share first, at the rates of each lot's term."""
     AVOID_SHORT_TERM = "avoid_short_term"
     """Losses (largest first), then long-term gains, then short-term gains (smallest first)."""
+    SPECIFIC = "specific"
+    """The lots that the caller names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,8 @@ def _rank(method: LotMethod, lot: TaxLot, sale: Sale, rates: GainRates) -> tuple
             return ZERO, gain * rates.of(term)
         case LotMethod.AVOID_SHORT_TERM:
             return Decimal(0 if gain <= ZERO else 1 if term is Term.LONG else 2), gain
+        case LotMethod.SPECIFIC:
+            raise ProblemError("lots", "the method SPECIFIC takes the lots that are named, in their order")
 
 
 def _check_sale(lots: Sequence[TaxLot], sale: Sale) -> None:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from kernel.rebalancing.book import CASH, Book, Position, TradeRequest, open_book, settle
+from kernel.rebalancing.book import Book, Position, open_book, settle
 from kernel.rebalancing.costs import CostModel, trade_cost
 from kernel.rebalancing.mixed_integer import SearchEnd, SearchSettings
 from kernel.rebalancing.money import CENT, ZERO, to_cents
 from kernel.rebalancing.program import SearchResult, TradeProgram, rounding_reserve
 from kernel.rebalancing.reasons import TargetMiss, target_misses, trade_reason
 from kernel.rebalancing.repair import Quantities, drop_least_useful
+from kernel.rebalancing.request import CASH, TradeRequest
 from kernel.status import Status
 
 # An objective this close to its bound, relatively, equals it up to floating point.

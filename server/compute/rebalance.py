@@ -11,8 +11,8 @@ from decimal import ROUND_DOWN, Decimal
 import numpy as np
 
 from kernel import performance
-from kernel.rebalancing.book import TradeRequest
 from kernel.rebalancing.lots import GainRates, LotMethod, LotSale, Sale, TaxLot, select_lots
+from kernel.rebalancing.request import TradeRequest
 from kernel.rebalancing.tax import NetGains, SalesTax, TaxRules, tax_of_sales
 from kernel.rebalancing.trades import TradeAction, TradePlan, plan_trades
 from server.compute.estimate import Estimate, estimate

@@ -9,11 +9,11 @@ from decimal import Decimal, InvalidOperation
 from portfolio_optimization.v1 import common_pb2, trade_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
-from kernel.rebalancing.book import TradeLimits
 from kernel.rebalancing.costs import CostModel
 from kernel.rebalancing.lots import LotMethod, LotSale, Term
 from kernel.rebalancing.mixed_integer import SearchSettings
 from kernel.rebalancing.reasons import MissReason, TargetMiss
+from kernel.rebalancing.request import TradeLimits
 from kernel.rebalancing.tax import SalesTax
 from kernel.rebalancing.trades import Trade
 from server.convert.faults import FRACTION, Bounds, Faults

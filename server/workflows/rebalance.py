@@ -10,8 +10,8 @@ from decimal import ROUND_DOWN, Decimal
 from google.protobuf import json_format
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
-from kernel.rebalancing.book import TradeLimits, TradeRequest
 from kernel.rebalancing.lots import GainRates, LotMethod, TaxLot
+from kernel.rebalancing.request import TradeLimits, TradeRequest
 from server.compute.pool import SolverPool
 from server.compute.rebalance import RebalanceAnswer, RebalanceInputs, TaxInputs
 from server.compute.tasks import run_rebalance

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from portfolio_optimization.v1 import events_pb2 as portfolio__optimization_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-portfolio_optimization/v1/event_service.proto\x12\x19portfolio_optimization.v1\x1a\x1cgoogle/api/annotations.proto\x1a&portfolio_optimization/v1/events.proto2\xdf\x05\n\x0c\x45ventService\x12\x81\x01\n\nListEvents\x12,.portfolio_optimization.v1.ListEventsRequest\x1a-.portfolio_optimization.v1.ListEventsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/events\x12\x90\x01\n\x0cStreamEvents\x12..portfolio_optimization.v1.StreamEventsRequest\x1a/.portfolio_optimization.v1.StreamEventsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/events/stream0\x01\x12\x8f\x01\n\rCreateWebhook\x12/.portfolio_optimization.v1.CreateWebhookRequest\x1a\x30.portfolio_optimization.v1.CreateWebhookResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/webhooks:\x01*\x12\x89\x01\n\x0cListWebhooks\x12..portfolio_optimization.v1.ListWebhooksRequest\x1a/.portfolio_optimization.v1.ListWebhooksResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/webhooks\x12\x99\x01\n\rDeleteWebhook\x12/.portfolio_optimization.v1.DeleteWebhookRequest\x1a\x30.portfolio_optimization.v1.DeleteWebhookResponse\"%\x82\xd3\xe4\x93\x02\x1f*\x1d/api/v1/webhooks/{webhook_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-portfolio_optimization/v1/event_service.proto\x12\x19portfolio_optimization.v1\x1a\x1cgoogle/api/annotations.proto\x1a&portfolio_optimization/v1/events.proto2\xf3\x06\n\x0c\x45ventService\x12\x81\x01\n\nListEvents\x12,.portfolio_optimization.v1.ListEventsRequest\x1a-.portfolio_optimization.v1.ListEventsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/events\x12\x90\x01\n\x0cStreamEvents\x12..portfolio_optimization.v1.StreamEventsRequest\x1a/.portfolio_optimization.v1.StreamEventsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/events/stream0\x01\x12\x8f\x01\n\rCreateWebhook\x12/.portfolio_optimization.v1.CreateWebhookRequest\x1a\x30.portfolio_optimization.v1.CreateWebhookResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/webhooks:\x01*\x12\x89\x01\n\x0cListWebhooks\x12..portfolio_optimization.v1.ListWebhooksRequest\x1a/.portfolio_optimization.v1.ListWebhooksResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/webhooks\x12\x99\x01\n\rDeleteWebhook\x12/.portfolio_optimization.v1.DeleteWebhookRequest\x1a\x30.portfolio_optimization.v1.DeleteWebhookResponse\"%\x82\xd3\xe4\x93\x02\x1f*\x1d/api/v1/webhooks/{webhook_id}\x12\x91\x01\n\x0eListDeliveries\x12\x30.portfolio_optimization.v1.ListDeliveriesRequest\x1a\x31.portfolio_optimization.v1.ListDeliveriesResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/v1/deliveriesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTSERVICE'].methods_by_name['ListWebhooks']._serialized_options = b'\202\323\344\223\002\022\022\020/api/v1/webhooks'
   _globals['_EVENTSERVICE'].methods_by_name['DeleteWebhook']._loaded_options = None
   _globals['_EVENTSERVICE'].methods_by_name['DeleteWebhook']._serialized_options = b'\202\323\344\223\002\037*\035/api/v1/webhooks/{webhook_id}'
+  _globals['_EVENTSERVICE'].methods_by_name['ListDeliveries']._loaded_options = None
+  _globals['_EVENTSERVICE'].methods_by_name['ListDeliveries']._serialized_options = b'\202\323\344\223\002\024\022\022/api/v1/deliveries'
   _globals['_EVENTSERVICE']._serialized_start=147
-  _globals['_EVENTSERVICE']._serialized_end=882
+  _globals['_EVENTSERVICE']._serialized_end=1030
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,11 @@ class EventServiceStub:
                 request_serializer=portfolio__optimization_dot_v1_dot_events__pb2.DeleteWebhookRequest.SerializeToString,
                 response_deserializer=portfolio__optimization_dot_v1_dot_events__pb2.DeleteWebhookResponse.FromString,
                 _registered_method=True)
+        self.ListDeliveries = channel.unary_unary(
+                '/portfolio_optimization.v1.EventService/ListDeliveries',
+                request_serializer=portfolio__optimization_dot_v1_dot_events__pb2.ListDeliveriesRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_events__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer:
@@ -101,6 +106,13 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeliveries(self, request, context):
+        """List deliveries of alerts and webhooks, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +140,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.DeleteWebhook,
                     request_deserializer=portfolio__optimization_dot_v1_dot_events__pb2.DeleteWebhookRequest.FromString,
                     response_serializer=portfolio__optimization_dot_v1_dot_events__pb2.DeleteWebhookResponse.SerializeToString,
+            ),
+            'ListDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveries,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_events__pb2.ListDeliveriesRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_events__pb2.ListDeliveriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +283,33 @@ class EventService:
             '/portfolio_optimization.v1.EventService/DeleteWebhook',
             portfolio__optimization_dot_v1_dot_events__pb2.DeleteWebhookRequest.SerializeToString,
             portfolio__optimization_dot_v1_dot_events__pb2.DeleteWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.EventService/ListDeliveries',
+            portfolio__optimization_dot_v1_dot_events__pb2.ListDeliveriesRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_events__pb2.ListDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class EventServiceStub:
     """List webhooks."""
     DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_events_pb2.DeleteWebhookRequest, _events_pb2.DeleteWebhookResponse]
     """End a subscription."""
+    ListDeliveries: _grpc.UnaryUnaryMultiCallable[_events_pb2.ListDeliveriesRequest, _events_pb2.ListDeliveriesResponse]
+    """List deliveries of alerts and webhooks, newest first."""
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
@@ -59,6 +61,8 @@ class EventServiceAsyncStub(EventServiceStub):
     """List webhooks."""
     DeleteWebhook: _aio.UnaryUnaryMultiCallable[_events_pb2.DeleteWebhookRequest, _events_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
     """End a subscription."""
+    ListDeliveries: _aio.UnaryUnaryMultiCallable[_events_pb2.ListDeliveriesRequest, _events_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
+    """List deliveries of alerts and webhooks, newest first."""
 
 class EventServiceServicer:
     """Tells what happens to portfolios: at least once, in order per portfolio."""
@@ -97,5 +101,12 @@ class EventServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.DeleteWebhookResponse, _abc.Awaitable[_events_pb2.DeleteWebhookResponse]]:
         """End a subscription."""
+
+    def ListDeliveries(
+        self,
+        request: _events_pb2.ListDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.ListDeliveriesResponse, _abc.Awaitable[_events_pb2.ListDeliveriesResponse]]:
+        """List deliveries of alerts and webhooks, newest first."""
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,27 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+portfolio_optimization/v1/instruments.proto\x12\x19portfolio_optimization.v1\"\xdd\x02\n\nInstrument\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x61sset_class\x18\x03 \x01(\t\x12\x0e\n\x06sector\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x10\n\x08lot_size\x18\x07 \x01(\t\x12\x1a\n\rquality_score\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x61verage_daily_volume\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x11market_cap_amount\x18\n \x01(\t\x12;\n\x06status\x18\x0b \x01(\x0e\x32+.portfolio_optimization.v1.InstrumentStatus\x12\x0e\n\x06source\x18\x0c \x01(\tB\x10\n\x0e_quality_scoreB\x17\n\x15_average_daily_volume\"m\n\x18UpsertInstrumentsRequest\x12:\n\x0binstruments\x18\x01 \x03(\x0b\x32%.portfolio_optimization.v1.Instrument\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"=\n\x19UpsertInstrumentsResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\r\x12\x0f\n\x07updated\x18\x02 \x01(\r\"-\n\x14GetInstrumentRequest\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\"R\n\x15GetInstrumentResponse\x12\x39\n\ninstrument\x18\x01 \x01(\x0b\x32%.portfolio_optimization.v1.Instrument\"d\n\x16ListInstrumentsRequest\x12\x13\n\x0b\x61sset_class\x18\x01 \x01(\t\x12\x0e\n\x06sector\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"n\n\x17ListInstrumentsResponse\x12:\n\x0binstruments\x18\x01 \x03(\x0b\x32%.portfolio_optimization.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x91\x01\n\x10InstrumentStatus\x12!\n\x1dINSTRUMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18INSTRUMENT_STATUS_ACTIVE\x10\x01\x12\x1c\n\x18INSTRUMENT_STATUS_HALTED\x10\x02\x12\x1e\n\x1aINSTRUMENT_STATUS_DELISTED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+portfolio_optimization/v1/instruments.proto\x12\x19portfolio_optimization.v1\"\xfc\x02\n\nInstrument\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x61sset_class\x18\x03 \x01(\t\x12\x0e\n\x06sector\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x10\n\x08lot_size\x18\x07 \x01(\t\x12\x1a\n\rquality_score\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x61verage_daily_volume\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x11market_cap_amount\x18\n \x01(\t\x12;\n\x06status\x18\x0b \x01(\x0e\x32+.portfolio_optimization.v1.InstrumentStatus\x12\x0e\n\x06source\x18\x0c \x01(\t\x12\x1d\n\x15required_option_level\x18\r \x01(\rB\x10\n\x0e_quality_scoreB\x17\n\x15_average_daily_volume\"m\n\x18UpsertInstrumentsRequest\x12:\n\x0binstruments\x18\x01 \x03(\x0b\x32%.portfolio_optimization.v1.Instrument\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"=\n\x19UpsertInstrumentsResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\r\x12\x0f\n\x07updated\x18\x02 \x01(\r\"-\n\x14GetInstrumentRequest\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\"R\n\x15GetInstrumentResponse\x12\x39\n\ninstrument\x18\x01 \x01(\x0b\x32%.portfolio_optimization.v1.Instrument\"d\n\x16ListInstrumentsRequest\x12\x13\n\x0b\x61sset_class\x18\x01 \x01(\t\x12\x0e\n\x06sector\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"n\n\x17ListInstrumentsResponse\x12:\n\x0binstruments\x18\x01 \x03(\x0b\x32%.portfolio_optimization.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x91\x01\n\x10InstrumentStatus\x12!\n\x1dINSTRUMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18INSTRUMENT_STATUS_ACTIVE\x10\x01\x12\x1c\n\x18INSTRUMENT_STATUS_HALTED\x10\x02\x12\x1e\n\x1aINSTRUMENT_STATUS_DELISTED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'portfolio_optimization.v1.instruments_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INSTRUMENTSTATUS']._serialized_start=946
-  _globals['_INSTRUMENTSTATUS']._serialized_end=1091
+  _globals['_INSTRUMENTSTATUS']._serialized_start=977
+  _globals['_INSTRUMENTSTATUS']._serialized_end=1122
   _globals['_INSTRUMENT']._serialized_start=75
-  _globals['_INSTRUMENT']._serialized_end=424
-  _globals['_UPSERTINSTRUMENTSREQUEST']._serialized_start=426
-  _globals['_UPSERTINSTRUMENTSREQUEST']._serialized_end=535
-  _globals['_UPSERTINSTRUMENTSRESPONSE']._serialized_start=537
-  _globals['_UPSERTINSTRUMENTSRESPONSE']._serialized_end=598
-  _globals['_GETINSTRUMENTREQUEST']._serialized_start=600
-  _globals['_GETINSTRUMENTREQUEST']._serialized_end=645
-  _globals['_GETINSTRUMENTRESPONSE']._serialized_start=647
-  _globals['_GETINSTRUMENTRESPONSE']._serialized_end=729
-  _globals['_LISTINSTRUMENTSREQUEST']._serialized_start=731
-  _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=831
-  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=833
-  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=943
+  _globals['_INSTRUMENT']._serialized_end=455
+  _globals['_UPSERTINSTRUMENTSREQUEST']._serialized_start=457
+  _globals['_UPSERTINSTRUMENTSREQUEST']._serialized_end=566
+  _globals['_UPSERTINSTRUMENTSRESPONSE']._serialized_start=568
+  _globals['_UPSERTINSTRUMENTSRESPONSE']._serialized_end=629
+  _globals['_GETINSTRUMENTREQUEST']._serialized_start=631
+  _globals['_GETINSTRUMENTREQUEST']._serialized_end=676
+  _globals['_GETINSTRUMENTRESPONSE']._serialized_start=678
+  _globals['_GETINSTRUMENTRESPONSE']._serialized_end=760
+  _globals['_LISTINSTRUMENTSREQUEST']._serialized_start=762
+  _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=862
+  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=864
+  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=974
 # @@protoc_insertion_point(module_scope)

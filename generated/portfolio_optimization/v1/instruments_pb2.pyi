@@ -65,6 +65,7 @@ class Instrument(_message.Message):
     MARKET_CAP_AMOUNT_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    REQUIRED_OPTION_LEVEL_FIELD_NUMBER: _builtins.int
     instrument_id: _builtins.str
     """Id, at most 36 characters; "CASH" is reserved."""
     name: _builtins.str
@@ -89,6 +90,8 @@ class Instrument(_message.Message):
     """Whether it can be traded; required."""
     source: _builtins.str
     """Where these facts come from, with their date."""
+    required_option_level: _builtins.int
+    """Level of options trading that an account needs to buy it, 0 (none) to 5."""
     def __init__(
         self,
         *,
@@ -104,10 +107,11 @@ class Instrument(_message.Message):
         market_cap_amount: _builtins.str = ...,
         status: Global___InstrumentStatus.ValueType = ...,
         source: _builtins.str = ...,
+        required_option_level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_average_daily_volume", b"_average_daily_volume", "_quality_score", b"_quality_score", "average_daily_volume", b"average_daily_volume", "quality_score", b"quality_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_average_daily_volume", b"_average_daily_volume", "_quality_score", b"_quality_score", "asset_class", b"asset_class", "average_daily_volume", b"average_daily_volume", "country", b"country", "currency", b"currency", "instrument_id", b"instrument_id", "lot_size", b"lot_size", "market_cap_amount", b"market_cap_amount", "name", b"name", "quality_score", b"quality_score", "sector", b"sector", "source", b"source", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_average_daily_volume", b"_average_daily_volume", "_quality_score", b"_quality_score", "asset_class", b"asset_class", "average_daily_volume", b"average_daily_volume", "country", b"country", "currency", b"currency", "instrument_id", b"instrument_id", "lot_size", b"lot_size", "market_cap_amount", b"market_cap_amount", "name", b"name", "quality_score", b"quality_score", "required_option_level", b"required_option_level", "sector", b"sector", "source", b"source", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__average_daily_volume: _TypeAlias = _typing.Literal["average_daily_volume"]  # noqa: Y015
     _WhichOneofArgType__average_daily_volume: _TypeAlias = _typing.Literal["_average_daily_volume", b"_average_daily_volume"]  # noqa: Y015

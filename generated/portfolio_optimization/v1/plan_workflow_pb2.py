@@ -25,21 +25,33 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-portfolio_optimization/v1/plan_workflow.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x02\n\x0cPlanWorkflow\x12>\n\x06status\x18\x01 \x01(\x0e\x32..portfolio_optimization.v1.RebalancePlanStatus\x12\x19\n\x11\x61pproval_required\x18\x02 \x01(\x08\x12\x1d\n\x15\x61pproval_limit_amount\x18\x03 \x01(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0emax_price_move\x18\x05 \x01(\x01\x12\x17\n\x0fmax_weight_move\x18\x06 \x01(\x01\x12>\n\x0btransitions\x18\x07 \x03(\x0b\x32).portfolio_optimization.v1.PlanTransition\x12>\n\nexecutions\x18\x08 \x03(\x0b\x32*.portfolio_optimization.v1.ExecutionReport\"\x98\x01\n\x0ePlanTransition\x12>\n\x06status\x18\x01 \x01(\x0e\x32..portfolio_optimization.v1.RebalancePlanStatus\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\"\x89\x02\n\x0f\x45xecutionReport\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12:\n\x06status\x18\x04 \x01(\x0e\x32*.portfolio_optimization.v1.ExecutionStatus\x12\x10\n\x08quantity\x18\x05 \x01(\t\x12\x14\n\x0cprice_amount\x18\x06 \x01(\t\x12\x13\n\x0b\x63ost_amount\x18\x07 \x01(\t\x12/\n\x0b\x65xecuted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63omment\x18\t \x01(\t*\xc0\x02\n\x13RebalancePlanStatus\x12%\n!REBALANCE_PLAN_STATUS_UNSPECIFIED\x10\x00\x12\"\n\x1eREBALANCE_PLAN_STATUS_PROPOSED\x10\x01\x12*\n&REBALANCE_PLAN_STATUS_PENDING_APPROVAL\x10\x02\x12\"\n\x1eREBALANCE_PLAN_STATUS_APPROVED\x10\x03\x12\"\n\x1eREBALANCE_PLAN_STATUS_REJECTED\x10\x04\x12!\n\x1dREBALANCE_PLAN_STATUS_EXPIRED\x10\x05\x12\"\n\x1eREBALANCE_PLAN_STATUS_EXECUTED\x10\x06\x12#\n\x1fREBALANCE_PLAN_STATUS_CANCELLED\x10\x07*\xb6\x01\n\x0f\x45xecutionStatus\x12 \n\x1c\x45XECUTION_STATUS_UNSPECIFIED\x10\x00\x12%\n!EXECUTION_STATUS_PARTIALLY_FILLED\x10\x01\x12\x1b\n\x17\x45XECUTION_STATUS_FILLED\x10\x02\x12\x1d\n\x19\x45XECUTION_STATUS_REJECTED\x10\x03\x12\x1e\n\x1a\x45XECUTION_STATUS_CANCELLED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-portfolio_optimization/v1/plan_workflow.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n\x0cPlanWorkflow\x12>\n\x06status\x18\x01 \x01(\x0e\x32..portfolio_optimization.v1.RebalancePlanStatus\x12\x19\n\x11\x61pproval_required\x18\x02 \x01(\x08\x12\x1d\n\x15\x61pproval_limit_amount\x18\x03 \x01(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0emax_price_move\x18\x05 \x01(\x01\x12\x17\n\x0fmax_weight_move\x18\x06 \x01(\x01\x12>\n\x0btransitions\x18\x07 \x03(\x0b\x32).portfolio_optimization.v1.PlanTransition\x12>\n\nexecutions\x18\x08 \x03(\x0b\x32*.portfolio_optimization.v1.ExecutionReport\x12@\n\x08possible\x18\t \x03(\x0e\x32..portfolio_optimization.v1.RebalancePlanStatus\x12\x12\n\ninput_hash\x18\n \x01(\t\x12;\n\x06\x62\x65\x66ore\x18\x0b \x01(\x0b\x32+.portfolio_optimization.v1.PositionSnapshot\x12:\n\x05\x61\x66ter\x18\x0c \x01(\x0b\x32+.portfolio_optimization.v1.PositionSnapshot\x12:\n\x08progress\x18\r \x03(\x0b\x32(.portfolio_optimization.v1.TradeProgress\"\xa6\x02\n\x10PositionSnapshot\x12O\n\nquantities\x18\x01 \x03(\x0b\x32;.portfolio_optimization.v1.PositionSnapshot.QuantitiesEntry\x12\x13\n\x0b\x63\x61sh_amount\x18\x02 \x01(\t\x12I\n\x07weights\x18\x03 \x03(\x0b\x32\x38.portfolio_optimization.v1.PositionSnapshot.WeightsEntry\x1a\x31\n\x0fQuantitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xac\x01\n\rTradeProgress\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x18\n\x10planned_quantity\x18\x03 \x01(\t\x12\x17\n\x0f\x66illed_quantity\x18\x04 \x01(\t\x12\x1c\n\x14\x61verage_price_amount\x18\x05 \x01(\t\x12\x13\n\x0b\x63ost_amount\x18\x06 \x01(\t\x12\x0e\n\x06\x63losed\x18\x07 \x01(\x08\"\x98\x01\n\x0ePlanTransition\x12>\n\x06status\x18\x01 \x01(\x0e\x32..portfolio_optimization.v1.RebalancePlanStatus\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\"\x89\x02\n\x0f\x45xecutionReport\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12:\n\x06status\x18\x04 \x01(\x0e\x32*.portfolio_optimization.v1.ExecutionStatus\x12\x10\n\x08quantity\x18\x05 \x01(\t\x12\x14\n\x0cprice_amount\x18\x06 \x01(\t\x12\x13\n\x0b\x63ost_amount\x18\x07 \x01(\t\x12/\n\x0b\x65xecuted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63omment\x18\t \x01(\t*\xc0\x02\n\x13RebalancePlanStatus\x12%\n!REBALANCE_PLAN_STATUS_UNSPECIFIED\x10\x00\x12\"\n\x1eREBALANCE_PLAN_STATUS_PROPOSED\x10\x01\x12*\n&REBALANCE_PLAN_STATUS_PENDING_APPROVAL\x10\x02\x12\"\n\x1eREBALANCE_PLAN_STATUS_APPROVED\x10\x03\x12\"\n\x1eREBALANCE_PLAN_STATUS_REJECTED\x10\x04\x12!\n\x1dREBALANCE_PLAN_STATUS_EXPIRED\x10\x05\x12\"\n\x1eREBALANCE_PLAN_STATUS_EXECUTED\x10\x06\x12#\n\x1fREBALANCE_PLAN_STATUS_CANCELLED\x10\x07*\xb6\x01\n\x0f\x45xecutionStatus\x12 \n\x1c\x45XECUTION_STATUS_UNSPECIFIED\x10\x00\x12%\n!EXECUTION_STATUS_PARTIALLY_FILLED\x10\x01\x12\x1b\n\x17\x45XECUTION_STATUS_FILLED\x10\x02\x12\x1d\n\x19\x45XECUTION_STATUS_REJECTED\x10\x03\x12\x1e\n\x1a\x45XECUTION_STATUS_CANCELLED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'portfolio_optimization.v1.plan_workflow_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REBALANCEPLANSTATUS']._serialized_start=897
-  _globals['_REBALANCEPLANSTATUS']._serialized_end=1217
-  _globals['_EXECUTIONSTATUS']._serialized_start=1220
-  _globals['_EXECUTIONSTATUS']._serialized_end=1402
+  _globals['_POSITIONSNAPSHOT_QUANTITIESENTRY']._loaded_options = None
+  _globals['_POSITIONSNAPSHOT_QUANTITIESENTRY']._serialized_options = b'8\001'
+  _globals['_POSITIONSNAPSHOT_WEIGHTSENTRY']._loaded_options = None
+  _globals['_POSITIONSNAPSHOT_WEIGHTSENTRY']._serialized_options = b'8\001'
+  _globals['_REBALANCEPLANSTATUS']._serialized_start=1636
+  _globals['_REBALANCEPLANSTATUS']._serialized_end=1956
+  _globals['_EXECUTIONSTATUS']._serialized_start=1959
+  _globals['_EXECUTIONSTATUS']._serialized_end=2141
   _globals['_PLANWORKFLOW']._serialized_start=110
-  _globals['_PLANWORKFLOW']._serialized_end=471
-  _globals['_PLANTRANSITION']._serialized_start=474
-  _globals['_PLANTRANSITION']._serialized_end=626
-  _globals['_EXECUTIONREPORT']._serialized_start=629
-  _globals['_EXECUTIONREPORT']._serialized_end=894
+  _globals['_PLANWORKFLOW']._serialized_end=738
+  _globals['_POSITIONSNAPSHOT']._serialized_start=741
+  _globals['_POSITIONSNAPSHOT']._serialized_end=1035
+  _globals['_POSITIONSNAPSHOT_QUANTITIESENTRY']._serialized_start=938
+  _globals['_POSITIONSNAPSHOT_QUANTITIESENTRY']._serialized_end=987
+  _globals['_POSITIONSNAPSHOT_WEIGHTSENTRY']._serialized_start=989
+  _globals['_POSITIONSNAPSHOT_WEIGHTSENTRY']._serialized_end=1035
+  _globals['_TRADEPROGRESS']._serialized_start=1038
+  _globals['_TRADEPROGRESS']._serialized_end=1210
+  _globals['_PLANTRANSITION']._serialized_start=1213
+  _globals['_PLANTRANSITION']._serialized_end=1365
+  _globals['_EXECUTIONREPORT']._serialized_start=1368
+  _globals['_EXECUTIONREPORT']._serialized_end=1633
 # @@protoc_insertion_point(module_scope)

@@ -110,6 +110,11 @@ class PlanWorkflow(_message.Message):
     MAX_WEIGHT_MOVE_FIELD_NUMBER: _builtins.int
     TRANSITIONS_FIELD_NUMBER: _builtins.int
     EXECUTIONS_FIELD_NUMBER: _builtins.int
+    POSSIBLE_FIELD_NUMBER: _builtins.int
+    INPUT_HASH_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     status: Global___RebalancePlanStatus.ValueType
     """Where the plan is."""
     approval_required: _builtins.bool
@@ -122,6 +127,8 @@ class PlanWorkflow(_message.Message):
     """An approval lapses when any weight of the portfolio moves by more than this, fraction of value, above 0;
     0 = not set.
     """
+    input_hash: _builtins.str
+    """Hash of holdings, prices, rules and request that an approval holds for."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When the plan or its approval lapses; absent when it does not."""
@@ -134,6 +141,22 @@ class PlanWorkflow(_message.Message):
     def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecutionReport]:
         """All execution reports, oldest first."""
 
+    @_builtins.property
+    def possible(self) -> _containers.RepeatedScalarFieldContainer[Global___RebalancePlanStatus.ValueType]:
+        """Statuses that can follow; empty at the end of the way."""
+
+    @_builtins.property
+    def before(self) -> Global___PositionSnapshot:
+        """What was held when the plan was made."""
+
+    @_builtins.property
+    def after(self) -> Global___PositionSnapshot:
+        """What is held after the executions that were reported; absent before the first."""
+
+    @_builtins.property
+    def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___TradeProgress]:
+        """Per trade, what is filled."""
+
     def __init__(
         self,
         *,
@@ -145,14 +168,139 @@ class PlanWorkflow(_message.Message):
         max_weight_move: _builtins.float = ...,
         transitions: _abc.Iterable[Global___PlanTransition] | None = ...,
         executions: _abc.Iterable[Global___ExecutionReport] | None = ...,
+        possible: _abc.Iterable[Global___RebalancePlanStatus.ValueType] | None = ...,
+        input_hash: _builtins.str = ...,
+        before: Global___PositionSnapshot | None = ...,
+        after: Global___PositionSnapshot | None = ...,
+        progress: _abc.Iterable[Global___TradeProgress] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_limit_amount", b"approval_limit_amount", "approval_required", b"approval_required", "executions", b"executions", "expires_at", b"expires_at", "max_price_move", b"max_price_move", "max_weight_move", b"max_weight_move", "status", b"status", "transitions", b"transitions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "approval_limit_amount", b"approval_limit_amount", "approval_required", b"approval_required", "before", b"before", "executions", b"executions", "expires_at", b"expires_at", "input_hash", b"input_hash", "max_price_move", b"max_price_move", "max_weight_move", b"max_weight_move", "possible", b"possible", "progress", b"progress", "status", b"status", "transitions", b"transitions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanWorkflow: _TypeAlias = PlanWorkflow  # noqa: Y015
+
+@_typing.final
+class PositionSnapshot(_message.Message):
+    """What a portfolio holds at a moment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class QuantitiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class WeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    QUANTITIES_FIELD_NUMBER: _builtins.int
+    CASH_AMOUNT_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    cash_amount: _builtins.str
+    """Cash, negative when overdrawn."""
+    @_builtins.property
+    def quantities(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Number of shares per instrument, exact."""
+
+    @_builtins.property
+    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Weight per instrument, "CASH" included, at the plan's prices, fraction of value, adds to 1."""
+
+    def __init__(
+        self,
+        *,
+        quantities: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        cash_amount: _builtins.str = ...,
+        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cash_amount", b"cash_amount", "quantities", b"quantities", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PositionSnapshot: _TypeAlias = PositionSnapshot  # noqa: Y015
+
+@_typing.final
+class TradeProgress(_message.Message):
+    """How far a trade of a plan is executed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    PLANNED_QUANTITY_FIELD_NUMBER: _builtins.int
+    FILLED_QUANTITY_FIELD_NUMBER: _builtins.int
+    AVERAGE_PRICE_AMOUNT_FIELD_NUMBER: _builtins.int
+    COST_AMOUNT_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    instrument_id: _builtins.str
+    """The instrument."""
+    action: _builtins.str
+    """buy or sell."""
+    planned_quantity: _builtins.str
+    """Number of shares planned, above 0."""
+    filled_quantity: _builtins.str
+    """Number of shares filled, 0 or more."""
+    average_price_amount: _builtins.str
+    """Average price of the fills; empty without any."""
+    cost_amount: _builtins.str
+    """Costs reported, 0 or more."""
+    closed: _builtins.bool
+    """Whether nothing more will be filled: filled, rejected or cancelled."""
+    def __init__(
+        self,
+        *,
+        instrument_id: _builtins.str = ...,
+        action: _builtins.str = ...,
+        planned_quantity: _builtins.str = ...,
+        filled_quantity: _builtins.str = ...,
+        average_price_amount: _builtins.str = ...,
+        cost_amount: _builtins.str = ...,
+        closed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "average_price_amount", b"average_price_amount", "closed", b"closed", "cost_amount", b"cost_amount", "filled_quantity", b"filled_quantity", "instrument_id", b"instrument_id", "planned_quantity", b"planned_quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TradeProgress: _TypeAlias = TradeProgress  # noqa: Y015
 
 @_typing.final
 class PlanTransition(_message.Message):

@@ -58,6 +58,34 @@ REBALANCE_SCHEDULE_QUARTERLY: RebalanceSchedule.ValueType  # 5
 """The first trading day of every quarter."""
 Global___RebalanceSchedule: _TypeAlias = RebalanceSchedule  # noqa: Y015
 
+class _ScheduledAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScheduledActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScheduledAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEDULED_ACTION_UNSPECIFIED: _ScheduledAction.ValueType  # 0
+    """Not an action; refused in requests."""
+    SCHEDULED_ACTION_ALERT: _ScheduledAction.ValueType  # 1
+    """Tell about the drift only."""
+    SCHEDULED_ACTION_PROPOSE: _ScheduledAction.ValueType  # 2
+    """Make a plan."""
+    SCHEDULED_ACTION_SUBMIT: _ScheduledAction.ValueType  # 3
+    """Make a plan and submit it."""
+
+class ScheduledAction(_ScheduledAction, metaclass=_ScheduledActionEnumTypeWrapper):
+    """What a scheduled look does when the drift reaches its threshold."""
+
+SCHEDULED_ACTION_UNSPECIFIED: ScheduledAction.ValueType  # 0
+"""Not an action; refused in requests."""
+SCHEDULED_ACTION_ALERT: ScheduledAction.ValueType  # 1
+"""Tell about the drift only."""
+SCHEDULED_ACTION_PROPOSE: ScheduledAction.ValueType  # 2
+"""Make a plan."""
+SCHEDULED_ACTION_SUBMIT: ScheduledAction.ValueType  # 3
+"""Make a plan and submit it."""
+Global___ScheduledAction: _TypeAlias = ScheduledAction  # noqa: Y015
+
 @_typing.final
 class RebalancingPreferences(_message.Message):
     """How a portfolio is rebalanced."""
@@ -99,6 +127,8 @@ class RebalancingPreferences(_message.Message):
     MAX_PRICE_MOVE_FIELD_NUMBER: _builtins.int
     MAX_WEIGHT_MOVE_FIELD_NUMBER: _builtins.int
     ALERT_EMAILS_FIELD_NUMBER: _builtins.int
+    SCHEDULED_ACTION_FIELD_NUMBER: _builtins.int
+    OPTIMIZATION_ID_FIELD_NUMBER: _builtins.int
     target_type: _builtins.str
     """Target: optimal, custom, benchmark, policy, equal_weight or optimization; empty = optimal."""
     policy_id: _builtins.str
@@ -119,6 +149,10 @@ class RebalancingPreferences(_message.Message):
     """An approval lapses when any price of the plan moves by more than this, fraction, above 0; 0 = 0.02."""
     max_weight_move: _builtins.float
     """An approval lapses when any weight of the portfolio moves by more than this, fraction of value, above 0; 0 = 0.01."""
+    scheduled_action: Global___ScheduledAction.ValueType
+    """What is done at a scheduled look when the drift calls for a rebalance; absent = PROPOSE."""
+    optimization_id: _builtins.str
+    """For the target optimization: the optimization; empty = the latest completed one."""
     @_builtins.property
     def custom_target(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """For custom: target weight per instrument, fraction of portfolio value, 0 to 1; the rest is cash."""
@@ -157,21 +191,27 @@ class RebalancingPreferences(_message.Message):
         max_price_move: _builtins.float = ...,
         max_weight_move: _builtins.float = ...,
         alert_emails: _abc.Iterable[_builtins.str] | None = ...,
+        scheduled_action: Global___ScheduledAction.ValueType | None = ...,
+        optimization_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_on_conflict", b"_on_conflict", "_schedule", b"_schedule", "_strategy", b"_strategy", "constraints", b"constraints", "drift", b"drift", "on_conflict", b"on_conflict", "schedule", b"schedule", "strategy", b"strategy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_on_conflict", b"_on_conflict", "_schedule", b"_schedule", "_scheduled_action", b"_scheduled_action", "_strategy", b"_strategy", "constraints", b"constraints", "drift", b"drift", "on_conflict", b"on_conflict", "schedule", b"schedule", "scheduled_action", b"scheduled_action", "strategy", b"strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_on_conflict", b"_on_conflict", "_schedule", b"_schedule", "_strategy", b"_strategy", "alert_emails", b"alert_emails", "approval_limit_amount", b"approval_limit_amount", "approval_validity_hours", b"approval_validity_hours", "constraints", b"constraints", "custom_target", b"custom_target", "drift", b"drift", "exchange", b"exchange", "max_price_move", b"max_price_move", "max_weight_move", b"max_weight_move", "on_conflict", b"on_conflict", "policy_id", b"policy_id", "relax_order", b"relax_order", "schedule", b"schedule", "strategy", b"strategy", "target_type", b"target_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_on_conflict", b"_on_conflict", "_schedule", b"_schedule", "_scheduled_action", b"_scheduled_action", "_strategy", b"_strategy", "alert_emails", b"alert_emails", "approval_limit_amount", b"approval_limit_amount", "approval_validity_hours", b"approval_validity_hours", "constraints", b"constraints", "custom_target", b"custom_target", "drift", b"drift", "exchange", b"exchange", "max_price_move", b"max_price_move", "max_weight_move", b"max_weight_move", "on_conflict", b"on_conflict", "optimization_id", b"optimization_id", "policy_id", b"policy_id", "relax_order", b"relax_order", "schedule", b"schedule", "scheduled_action", b"scheduled_action", "strategy", b"strategy", "target_type", b"target_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__on_conflict: _TypeAlias = _typing.Literal["on_conflict"]  # noqa: Y015
     _WhichOneofArgType__on_conflict: _TypeAlias = _typing.Literal["_on_conflict", b"_on_conflict"]  # noqa: Y015
     _WhichOneofReturnType__schedule: _TypeAlias = _typing.Literal["schedule"]  # noqa: Y015
     _WhichOneofArgType__schedule: _TypeAlias = _typing.Literal["_schedule", b"_schedule"]  # noqa: Y015
+    _WhichOneofReturnType__scheduled_action: _TypeAlias = _typing.Literal["scheduled_action"]  # noqa: Y015
+    _WhichOneofArgType__scheduled_action: _TypeAlias = _typing.Literal["_scheduled_action", b"_scheduled_action"]  # noqa: Y015
     _WhichOneofReturnType__strategy: _TypeAlias = _typing.Literal["strategy"]  # noqa: Y015
     _WhichOneofArgType__strategy: _TypeAlias = _typing.Literal["_strategy", b"_strategy"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__on_conflict) -> _WhichOneofReturnType__on_conflict | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule) -> _WhichOneofReturnType__schedule | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduled_action) -> _WhichOneofReturnType__scheduled_action | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__strategy) -> _WhichOneofReturnType__strategy | None: ...
 
@@ -207,8 +247,14 @@ class GetRebalancingPreferencesResponse(_message.Message):
 
     PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
     PREFERENCES_FIELD_NUMBER: _builtins.int
+    NEXT_LOOK_ON_FIELD_NUMBER: _builtins.int
+    LAST_LOOK_ON_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio."""
+    next_look_on: _builtins.str
+    """Next trading day on which the schedule looks at the portfolio, ISO 8601; empty for MANUAL."""
+    last_look_on: _builtins.str
+    """Last trading day on which the schedule looked at it, ISO 8601; empty when it never did."""
     @_builtins.property
     def preferences(self) -> Global___RebalancingPreferences:
         """Its preferences, defaults filled in."""
@@ -218,10 +264,12 @@ class GetRebalancingPreferencesResponse(_message.Message):
         *,
         portfolio_id: _builtins.str = ...,
         preferences: Global___RebalancingPreferences | None = ...,
+        next_look_on: _builtins.str = ...,
+        last_look_on: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["portfolio_id", b"portfolio_id", "preferences", b"preferences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_look_on", b"last_look_on", "next_look_on", b"next_look_on", "portfolio_id", b"portfolio_id", "preferences", b"preferences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

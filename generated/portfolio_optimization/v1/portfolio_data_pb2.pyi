@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from portfolio_optimization.v1 import optimization_pb2 as _optimization_pb2
 from portfolio_optimization.v1 import policies_pb2 as _policies_pb2
+from portfolio_optimization.v1 import taxes_pb2 as _taxes_pb2
 from portfolio_optimization.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
@@ -203,6 +204,8 @@ class AccountSettings(_message.Message):
     DO_NOT_BUY_FIELD_NUMBER: _builtins.int
     DO_NOT_SELL_FIELD_NUMBER: _builtins.int
     DO_NOT_TRADE_FIELD_NUMBER: _builtins.int
+    INITIAL_MARGIN_FIELD_NUMBER: _builtins.int
+    MAINTENANCE_MARGIN_FIELD_NUMBER: _builtins.int
     account_type: Global___AccountType.ValueType
     """How the account is taxed; absent = TAXABLE."""
     household_id: _builtins.str
@@ -213,6 +216,10 @@ class AccountSettings(_message.Message):
     """Whether short positions are allowed."""
     option_approval_level: _builtins.int
     """Level of options trading, 0 (none) to 5."""
+    initial_margin: _builtins.float
+    """Equity that a purchase on margin needs, fraction of its value, above 0 to 1; 0 = 0.5."""
+    maintenance_margin: _builtins.float
+    """Equity below which a margin call comes, fraction of the value of holdings, above 0 to 1; 0 = 0.25."""
     @_builtins.property
     def do_not_buy(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Instruments that may not be bought."""
@@ -236,10 +243,12 @@ class AccountSettings(_message.Message):
         do_not_buy: _abc.Iterable[_builtins.str] | None = ...,
         do_not_sell: _abc.Iterable[_builtins.str] | None = ...,
         do_not_trade: _abc.Iterable[_builtins.str] | None = ...,
+        initial_margin: _builtins.float = ...,
+        maintenance_margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_account_type", b"_account_type", "account_type", b"account_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_type", b"_account_type", "account_type", b"account_type", "do_not_buy", b"do_not_buy", "do_not_sell", b"do_not_sell", "do_not_trade", b"do_not_trade", "household_id", b"household_id", "margin_enabled", b"margin_enabled", "option_approval_level", b"option_approval_level", "shorting_enabled", b"shorting_enabled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_type", b"_account_type", "account_type", b"account_type", "do_not_buy", b"do_not_buy", "do_not_sell", b"do_not_sell", "do_not_trade", b"do_not_trade", "household_id", b"household_id", "initial_margin", b"initial_margin", "maintenance_margin", b"maintenance_margin", "margin_enabled", b"margin_enabled", "option_approval_level", b"option_approval_level", "shorting_enabled", b"shorting_enabled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_type: _TypeAlias = _typing.Literal["account_type"]  # noqa: Y015
     _WhichOneofArgType__account_type: _TypeAlias = _typing.Literal["_account_type", b"_account_type"]  # noqa: Y015
@@ -261,6 +270,12 @@ class TaxSettings(_message.Message):
     REALIZED_LONG_TERM_AMOUNT_FIELD_NUMBER: _builtins.int
     CARRIED_SHORT_TERM_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
     CARRIED_LONG_TERM_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    ORDINARY_RATE_FIELD_NUMBER: _builtins.int
+    CARRIED_LOSS_VALUE_FIELD_NUMBER: _builtins.int
+    DATED_RATES_FIELD_NUMBER: _builtins.int
+    WASH_SALE_POLICIES_FIELD_NUMBER: _builtins.int
+    FILES_SEPARATELY_FIELD_NUMBER: _builtins.int
+    JURISDICTION_FIELD_NUMBER: _builtins.int
     short_term_rate: _builtins.float
     """Rate on short-term gains, fraction, 0 to 1."""
     long_term_rate: _builtins.float
@@ -277,6 +292,24 @@ class TaxSettings(_message.Message):
     """Short-term loss carried over from earlier years, 0 or more; empty = 0."""
     carried_long_term_loss_amount: _builtins.str
     """Long-term loss carried over from earlier years, 0 or more; empty = 0."""
+    ordinary_rate: _builtins.float
+    """Rate of the other income that a net loss reduces, fraction, 0 to 1; absent = the short-term rate."""
+    carried_loss_value: _builtins.float
+    """Present value of one unit of loss carried to later years, fraction, 0 to 1; absent = 0."""
+    files_separately: _builtins.bool
+    """Whether the taxpayer files separately, so that the lower yearly loss limit of the rules holds where
+    yearly_loss_limit_amount is empty.
+    """
+    jurisdiction: _builtins.str
+    """Name of the tax rules, e.g. US; empty = US. Rules have dates: those of the day of a sale hold."""
+    @_builtins.property
+    def dated_rates(self) -> _containers.RepeatedCompositeFieldContainer[_taxes_pb2.DatedTaxRates]:
+        """Rates from a day on, in the order of the days; before the first day the rates above hold."""
+
+    @_builtins.property
+    def wash_sale_policies(self) -> _taxes_pb2.WashSalePolicies:
+        """Readings of the wash-sale rule on which sources differ; absent = the defaults."""
+
     def __init__(
         self,
         *,
@@ -288,14 +321,29 @@ class TaxSettings(_message.Message):
         realized_long_term_amount: _builtins.str = ...,
         carried_short_term_loss_amount: _builtins.str = ...,
         carried_long_term_loss_amount: _builtins.str = ...,
+        ordinary_rate: _builtins.float | None = ...,
+        carried_loss_value: _builtins.float | None = ...,
+        dated_rates: _abc.Iterable[_taxes_pb2.DatedTaxRates] | None = ...,
+        wash_sale_policies: _taxes_pb2.WashSalePolicies | None = ...,
+        files_separately: _builtins.bool = ...,
+        jurisdiction: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lot_method", b"_lot_method", "lot_method", b"lot_method"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_carried_loss_value", b"_carried_loss_value", "_lot_method", b"_lot_method", "_ordinary_rate", b"_ordinary_rate", "carried_loss_value", b"carried_loss_value", "lot_method", b"lot_method", "ordinary_rate", b"ordinary_rate", "wash_sale_policies", b"wash_sale_policies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lot_method", b"_lot_method", "carried_long_term_loss_amount", b"carried_long_term_loss_amount", "carried_short_term_loss_amount", b"carried_short_term_loss_amount", "long_term_rate", b"long_term_rate", "lot_method", b"lot_method", "realized_long_term_amount", b"realized_long_term_amount", "realized_short_term_amount", b"realized_short_term_amount", "short_term_rate", b"short_term_rate", "yearly_loss_limit_amount", b"yearly_loss_limit_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carried_loss_value", b"_carried_loss_value", "_lot_method", b"_lot_method", "_ordinary_rate", b"_ordinary_rate", "carried_long_term_loss_amount", b"carried_long_term_loss_amount", "carried_loss_value", b"carried_loss_value", "carried_short_term_loss_amount", b"carried_short_term_loss_amount", "dated_rates", b"dated_rates", "files_separately", b"files_separately", "jurisdiction", b"jurisdiction", "long_term_rate", b"long_term_rate", "lot_method", b"lot_method", "ordinary_rate", b"ordinary_rate", "realized_long_term_amount", b"realized_long_term_amount", "realized_short_term_amount", b"realized_short_term_amount", "short_term_rate", b"short_term_rate", "wash_sale_policies", b"wash_sale_policies", "yearly_loss_limit_amount", b"yearly_loss_limit_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__carried_loss_value: _TypeAlias = _typing.Literal["carried_loss_value"]  # noqa: Y015
+    _WhichOneofArgType__carried_loss_value: _TypeAlias = _typing.Literal["_carried_loss_value", b"_carried_loss_value"]  # noqa: Y015
     _WhichOneofReturnType__lot_method: _TypeAlias = _typing.Literal["lot_method"]  # noqa: Y015
     _WhichOneofArgType__lot_method: _TypeAlias = _typing.Literal["_lot_method", b"_lot_method"]  # noqa: Y015
+    _WhichOneofReturnType__ordinary_rate: _TypeAlias = _typing.Literal["ordinary_rate"]  # noqa: Y015
+    _WhichOneofArgType__ordinary_rate: _TypeAlias = _typing.Literal["_ordinary_rate", b"_ordinary_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__carried_loss_value) -> _WhichOneofReturnType__carried_loss_value | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lot_method) -> _WhichOneofReturnType__lot_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ordinary_rate) -> _WhichOneofReturnType__ordinary_rate | None: ...
 
 Global___TaxSettings: _TypeAlias = TaxSettings  # noqa: Y015
 

@@ -7,6 +7,7 @@ from portfolio_optimization.v1 import instruments_pb2 as portfolio__optimization
 from portfolio_optimization.v1 import market_data_pb2 as portfolio__optimization_dot_v1_dot_market__data__pb2
 from portfolio_optimization.v1 import model_data_pb2 as portfolio__optimization_dot_v1_dot_model__data__pb2
 from portfolio_optimization.v1 import portfolio_data_pb2 as portfolio__optimization_dot_v1_dot_portfolio__data__pb2
+from portfolio_optimization.v1 import taxes_pb2 as portfolio__optimization_dot_v1_dot_taxes__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -132,6 +133,26 @@ class PortfolioDataServiceStub:
                 '/portfolio_optimization.v1.PortfolioDataService/LoadScenarios',
                 request_serializer=portfolio__optimization_dot_v1_dot_model__data__pb2.LoadScenariosRequest.SerializeToString,
                 response_deserializer=portfolio__optimization_dot_v1_dot_model__data__pb2.LoadScenariosResponse.FromString,
+                _registered_method=True)
+        self.RecordTransactions = channel.unary_unary(
+                '/portfolio_optimization.v1.PortfolioDataService/RecordTransactions',
+                request_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.RecordTransactionsRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.RecordTransactionsResponse.FromString,
+                _registered_method=True)
+        self.ListTransactions = channel.unary_unary(
+                '/portfolio_optimization.v1.PortfolioDataService/ListTransactions',
+                request_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.ListTransactionsRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.ListTransactionsResponse.FromString,
+                _registered_method=True)
+        self.SetIdenticalInstruments = channel.unary_unary(
+                '/portfolio_optimization.v1.PortfolioDataService/SetIdenticalInstruments',
+                request_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.SetIdenticalInstrumentsRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.SetIdenticalInstrumentsResponse.FromString,
+                _registered_method=True)
+        self.GetTaxRules = channel.unary_unary(
+                '/portfolio_optimization.v1.PortfolioDataService/GetTaxRules',
+                request_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.GetTaxRulesRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.GetTaxRulesResponse.FromString,
                 _registered_method=True)
 
 
@@ -272,6 +293,34 @@ class PortfolioDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordTransactions(self, request, context):
+        """Note transactions that happened outside of the service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransactions(self, request, context):
+        """List the transactions of a portfolio, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetIdenticalInstruments(self, request, context):
+        """Replace the set of instruments that are substantially identical to one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTaxRules(self, request, context):
+        """Give the tax rules that hold on a day.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PortfolioDataServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -369,6 +418,26 @@ def add_PortfolioDataServiceServicer_to_server(servicer, server):
                     servicer.LoadScenarios,
                     request_deserializer=portfolio__optimization_dot_v1_dot_model__data__pb2.LoadScenariosRequest.FromString,
                     response_serializer=portfolio__optimization_dot_v1_dot_model__data__pb2.LoadScenariosResponse.SerializeToString,
+            ),
+            'RecordTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordTransactions,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.RecordTransactionsRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.RecordTransactionsResponse.SerializeToString,
+            ),
+            'ListTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransactions,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.ListTransactionsRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.ListTransactionsResponse.SerializeToString,
+            ),
+            'SetIdenticalInstruments': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetIdenticalInstruments,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.SetIdenticalInstrumentsRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.SetIdenticalInstrumentsResponse.SerializeToString,
+            ),
+            'GetTaxRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaxRules,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_taxes__pb2.GetTaxRulesRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_taxes__pb2.GetTaxRulesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -885,6 +954,114 @@ class PortfolioDataService:
             '/portfolio_optimization.v1.PortfolioDataService/LoadScenarios',
             portfolio__optimization_dot_v1_dot_model__data__pb2.LoadScenariosRequest.SerializeToString,
             portfolio__optimization_dot_v1_dot_model__data__pb2.LoadScenariosResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioDataService/RecordTransactions',
+            portfolio__optimization_dot_v1_dot_taxes__pb2.RecordTransactionsRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_taxes__pb2.RecordTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioDataService/ListTransactions',
+            portfolio__optimization_dot_v1_dot_taxes__pb2.ListTransactionsRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_taxes__pb2.ListTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetIdenticalInstruments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioDataService/SetIdenticalInstruments',
+            portfolio__optimization_dot_v1_dot_taxes__pb2.SetIdenticalInstrumentsRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_taxes__pb2.SetIdenticalInstrumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaxRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.PortfolioDataService/GetTaxRules',
+            portfolio__optimization_dot_v1_dot_taxes__pb2.GetTaxRulesRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_taxes__pb2.GetTaxRulesResponse.FromString,
             options,
             channel_credentials,
             insecure,

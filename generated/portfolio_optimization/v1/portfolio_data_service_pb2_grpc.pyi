@@ -9,6 +9,7 @@ from portfolio_optimization.v1 import instruments_pb2 as _instruments_pb2
 from portfolio_optimization.v1 import market_data_pb2 as _market_data_pb2
 from portfolio_optimization.v1 import model_data_pb2 as _model_data_pb2
 from portfolio_optimization.v1 import portfolio_data_pb2 as _portfolio_data_pb2
+from portfolio_optimization.v1 import taxes_pb2 as _taxes_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -74,6 +75,14 @@ class PortfolioDataServiceStub:
     """Load a covariance matrix."""
     LoadScenarios: _grpc.StreamUnaryMultiCallable[_model_data_pb2.LoadScenariosRequest, _model_data_pb2.LoadScenariosResponse]
     """Load a set of scenarios."""
+    RecordTransactions: _grpc.UnaryUnaryMultiCallable[_taxes_pb2.RecordTransactionsRequest, _taxes_pb2.RecordTransactionsResponse]
+    """Note transactions that happened outside of the service."""
+    ListTransactions: _grpc.UnaryUnaryMultiCallable[_taxes_pb2.ListTransactionsRequest, _taxes_pb2.ListTransactionsResponse]
+    """List the transactions of a portfolio, oldest first."""
+    SetIdenticalInstruments: _grpc.UnaryUnaryMultiCallable[_taxes_pb2.SetIdenticalInstrumentsRequest, _taxes_pb2.SetIdenticalInstrumentsResponse]
+    """Replace the set of instruments that are substantially identical to one."""
+    GetTaxRules: _grpc.UnaryUnaryMultiCallable[_taxes_pb2.GetTaxRulesRequest, _taxes_pb2.GetTaxRulesResponse]
+    """Give the tax rules that hold on a day."""
 
 @_typing.type_check_only
 class PortfolioDataServiceAsyncStub(PortfolioDataServiceStub):
@@ -118,6 +127,14 @@ class PortfolioDataServiceAsyncStub(PortfolioDataServiceStub):
     """Load a covariance matrix."""
     LoadScenarios: _aio.StreamUnaryMultiCallable[_model_data_pb2.LoadScenariosRequest, _model_data_pb2.LoadScenariosResponse]  # type: ignore[assignment]
     """Load a set of scenarios."""
+    RecordTransactions: _aio.UnaryUnaryMultiCallable[_taxes_pb2.RecordTransactionsRequest, _taxes_pb2.RecordTransactionsResponse]  # type: ignore[assignment]
+    """Note transactions that happened outside of the service."""
+    ListTransactions: _aio.UnaryUnaryMultiCallable[_taxes_pb2.ListTransactionsRequest, _taxes_pb2.ListTransactionsResponse]  # type: ignore[assignment]
+    """List the transactions of a portfolio, oldest first."""
+    SetIdenticalInstruments: _aio.UnaryUnaryMultiCallable[_taxes_pb2.SetIdenticalInstrumentsRequest, _taxes_pb2.SetIdenticalInstrumentsResponse]  # type: ignore[assignment]
+    """Replace the set of instruments that are substantially identical to one."""
+    GetTaxRules: _aio.UnaryUnaryMultiCallable[_taxes_pb2.GetTaxRulesRequest, _taxes_pb2.GetTaxRulesResponse]  # type: ignore[assignment]
+    """Give the tax rules that hold on a day."""
 
 class PortfolioDataServiceServicer:
     """Brings in what optimizations work on. Large sets come as streams."""
@@ -254,5 +271,33 @@ class PortfolioDataServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_model_data_pb2.LoadScenariosResponse, _abc.Awaitable[_model_data_pb2.LoadScenariosResponse]]:
         """Load a set of scenarios."""
+
+    def RecordTransactions(
+        self,
+        request: _taxes_pb2.RecordTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_taxes_pb2.RecordTransactionsResponse, _abc.Awaitable[_taxes_pb2.RecordTransactionsResponse]]:
+        """Note transactions that happened outside of the service."""
+
+    def ListTransactions(
+        self,
+        request: _taxes_pb2.ListTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_taxes_pb2.ListTransactionsResponse, _abc.Awaitable[_taxes_pb2.ListTransactionsResponse]]:
+        """List the transactions of a portfolio, oldest first."""
+
+    def SetIdenticalInstruments(
+        self,
+        request: _taxes_pb2.SetIdenticalInstrumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_taxes_pb2.SetIdenticalInstrumentsResponse, _abc.Awaitable[_taxes_pb2.SetIdenticalInstrumentsResponse]]:
+        """Replace the set of instruments that are substantially identical to one."""
+
+    def GetTaxRules(
+        self,
+        request: _taxes_pb2.GetTaxRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_taxes_pb2.GetTaxRulesResponse, _abc.Awaitable[_taxes_pb2.GetTaxRulesResponse]]:
+        """Give the tax rules that hold on a day."""
 
 def add_PortfolioDataServiceServicer_to_server(servicer: PortfolioDataServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -82,6 +82,58 @@ POLICY_CONFLICT_HANDLING_STAGE: PolicyConflictHandling.ValueType  # 3
 """Go as far as the turnover limit allows now, the rest at the next rebalance."""
 Global___PolicyConflictHandling: _TypeAlias = PolicyConflictHandling  # noqa: Y015
 
+class _TradeDistance:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TradeDistanceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TradeDistance.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRADE_DISTANCE_UNSPECIFIED: _TradeDistance.ValueType  # 0
+    """Not a measure; refused in requests."""
+    TRADE_DISTANCE_TARGET_VALUE: _TradeDistance.ValueType  # 1
+    """Sum of absolute differences between planned and target values, in money."""
+    TRADE_DISTANCE_TRACKING_RISK: _TradeDistance.ValueType  # 2
+    """Variance of the difference in return between planned and target weights, times risk_aversion / 2 and the value of
+    the portfolio, in money per year.
+    """
+
+class TradeDistance(_TradeDistance, metaclass=_TradeDistanceEnumTypeWrapper):
+    """What a plan is measured by, beside its costs and its tax."""
+
+TRADE_DISTANCE_UNSPECIFIED: TradeDistance.ValueType  # 0
+"""Not a measure; refused in requests."""
+TRADE_DISTANCE_TARGET_VALUE: TradeDistance.ValueType  # 1
+"""Sum of absolute differences between planned and target values, in money."""
+TRADE_DISTANCE_TRACKING_RISK: TradeDistance.ValueType  # 2
+"""Variance of the difference in return between planned and target weights, times risk_aversion / 2 and the value of
+the portfolio, in money per year.
+"""
+Global___TradeDistance: _TypeAlias = TradeDistance  # noqa: Y015
+
+class _WashSaleHandling:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WashSaleHandlingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WashSaleHandling.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WASH_SALE_HANDLING_UNSPECIFIED: _WashSaleHandling.ValueType  # 0
+    """Not a choice; refused in requests."""
+    WASH_SALE_HANDLING_AVOID: _WashSaleHandling.ValueType  # 1
+    """The plan makes none: no purchase within the window after a loss, no loss while replacements are held."""
+    WASH_SALE_HANDLING_PRICE: _WashSaleHandling.ValueType  # 2
+    """The plan may make some, and counts the loss that is disallowed as tax that is not saved."""
+
+class WashSaleHandling(_WashSaleHandling, metaclass=_WashSaleHandlingEnumTypeWrapper):
+    """What happens where a sale at a loss and a purchase would make a wash sale."""
+
+WASH_SALE_HANDLING_UNSPECIFIED: WashSaleHandling.ValueType  # 0
+"""Not a choice; refused in requests."""
+WASH_SALE_HANDLING_AVOID: WashSaleHandling.ValueType  # 1
+"""The plan makes none: no purchase within the window after a loss, no loss while replacements are held."""
+WASH_SALE_HANDLING_PRICE: WashSaleHandling.ValueType  # 2
+"""The plan may make some, and counts the loss that is disallowed as tax that is not saved."""
+Global___WashSaleHandling: _TypeAlias = WashSaleHandling  # noqa: Y015
+
 @_typing.final
 class RebalancePlanRequest(_message.Message):
     """A rebalance plan to make."""
@@ -239,6 +291,19 @@ class RebalanceConstraints(_message.Message):
     AVOID_SHORT_TERM_GAINS_FIELD_NUMBER: _builtins.int
     HARVEST_LOSSES_FIELD_NUMBER: _builtins.int
     MAX_PARTICIPATION_FIELD_NUMBER: _builtins.int
+    MAX_TRACKING_ERROR_FIELD_NUMBER: _builtins.int
+    TRACKING_BENCHMARK_ID_FIELD_NUMBER: _builtins.int
+    MAX_POSITION_FIELD_NUMBER: _builtins.int
+    MAX_SECTOR_FIELD_NUMBER: _builtins.int
+    MAX_TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    MAX_REALIZED_GAIN_AMOUNT_FIELD_NUMBER: _builtins.int
+    MIN_TRADE_FRACTION_FIELD_NUMBER: _builtins.int
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    RISK_AVERSION_FIELD_NUMBER: _builtins.int
+    TAX_WEIGHT_FIELD_NUMBER: _builtins.int
+    WASH_SALES_FIELD_NUMBER: _builtins.int
+    IMPACT_COEFFICIENT_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
     max_turnover: _builtins.float
     """Largest turnover, 0 to 1 (0 to 2 for TWO_WAY); 0 = not set."""
     min_trade_size: _builtins.float
@@ -267,6 +332,36 @@ class RebalanceConstraints(_message.Message):
     """Whether lots at a loss are sold first, even beyond what the target needs."""
     max_participation: _builtins.float
     """Largest share of an instrument's average daily volume per day, above 0 to 1; 0 = not set."""
+    max_tracking_error: _builtins.float
+    """Largest tracking error after the trades against the target's weights, or, with tracking_benchmark_id, against that
+    benchmark; annual, fraction, above 0; 0 = not set.
+    """
+    tracking_benchmark_id: _builtins.str
+    """Benchmark of max_tracking_error; empty = the target of the plan."""
+    max_position: _builtins.float
+    """Largest weight of one instrument after the trades, fraction of portfolio value, above 0 to 1; 0 = not set."""
+    max_sector: _builtins.float
+    """Largest weight of one sector after the trades, fraction of portfolio value, above 0 to 1; 0 = not set."""
+    max_tax_amount: _builtins.str
+    """Largest tax that the trades may add to the year's, 0 or more; empty = not set."""
+    max_realized_gain_amount: _builtins.str
+    """Largest net gain that the trades may realise, 0 or more; empty = not set."""
+    min_trade_fraction: _builtins.float
+    """Smallest trade as a fraction of portfolio value, 0 to 1; the greater of this and min_trade_size applies.
+    0 = not set.
+    """
+    distance: Global___TradeDistance.ValueType
+    """What the plan is measured by; absent = TARGET_VALUE."""
+    risk_aversion: _builtins.float
+    """For TRACKING_RISK: weight of the variance, above 0; 0 = 10."""
+    tax_weight: _builtins.float
+    """Money of distance or cost that one unit of tax is worth, 0 to 1000, with consider_tax_implications; absent = 1."""
+    wash_sales: Global___WashSaleHandling.ValueType
+    """What happens with wash sales; absent = AVOID."""
+    impact_coefficient: _builtins.float
+    """Coefficient of the 3/2-power law of market impact, cost = coefficient * daily volatility * value^1.5 / daily
+    value^0.5, above 0; 0 = no such impact. market_impact_bps is then added only when it is given.
+    """
     @_builtins.property
     def do_not_buy(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Instruments that may not be bought, beside those of the account."""
@@ -282,6 +377,10 @@ class RebalanceConstraints(_message.Message):
     @_builtins.property
     def specific_lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___LotSelection]:
         """For LOT_METHOD_SPECIFIC: the lots to sell from."""
+
+    @_builtins.property
+    def execution(self) -> Global___ExecutionSettings:
+        """How large trades are spread over days."""
 
     def __init__(
         self,
@@ -302,25 +401,88 @@ class RebalanceConstraints(_message.Message):
         avoid_short_term_gains: _builtins.bool = ...,
         harvest_losses: _builtins.bool = ...,
         max_participation: _builtins.float = ...,
+        max_tracking_error: _builtins.float = ...,
+        tracking_benchmark_id: _builtins.str = ...,
+        max_position: _builtins.float = ...,
+        max_sector: _builtins.float = ...,
+        max_tax_amount: _builtins.str = ...,
+        max_realized_gain_amount: _builtins.str = ...,
+        min_trade_fraction: _builtins.float = ...,
+        distance: Global___TradeDistance.ValueType | None = ...,
+        risk_aversion: _builtins.float = ...,
+        tax_weight: _builtins.float | None = ...,
+        wash_sales: Global___WashSaleHandling.ValueType | None = ...,
+        impact_coefficient: _builtins.float = ...,
+        execution: Global___ExecutionSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lot_method", b"_lot_method", "_market_impact_bps", b"_market_impact_bps", "_turnover_definition", b"_turnover_definition", "lot_method", b"lot_method", "market_impact_bps", b"market_impact_bps", "turnover_definition", b"turnover_definition"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_lot_method", b"_lot_method", "_market_impact_bps", b"_market_impact_bps", "_tax_weight", b"_tax_weight", "_turnover_definition", b"_turnover_definition", "_wash_sales", b"_wash_sales", "distance", b"distance", "execution", b"execution", "lot_method", b"lot_method", "market_impact_bps", b"market_impact_bps", "tax_weight", b"tax_weight", "turnover_definition", b"turnover_definition", "wash_sales", b"wash_sales"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lot_method", b"_lot_method", "_market_impact_bps", b"_market_impact_bps", "_turnover_definition", b"_turnover_definition", "avoid_short_term_gains", b"avoid_short_term_gains", "commission_per_trade_amount", b"commission_per_trade_amount", "consider_tax_implications", b"consider_tax_implications", "do_not_buy", b"do_not_buy", "do_not_sell", b"do_not_sell", "do_not_trade", b"do_not_trade", "harvest_losses", b"harvest_losses", "lot_method", b"lot_method", "market_impact_bps", b"market_impact_bps", "max_participation", b"max_participation", "max_trades", b"max_trades", "max_turnover", b"max_turnover", "min_cash_amount", b"min_cash_amount", "min_trade_size", b"min_trade_size", "specific_lots", b"specific_lots", "turnover_definition", b"turnover_definition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_lot_method", b"_lot_method", "_market_impact_bps", b"_market_impact_bps", "_tax_weight", b"_tax_weight", "_turnover_definition", b"_turnover_definition", "_wash_sales", b"_wash_sales", "avoid_short_term_gains", b"avoid_short_term_gains", "commission_per_trade_amount", b"commission_per_trade_amount", "consider_tax_implications", b"consider_tax_implications", "distance", b"distance", "do_not_buy", b"do_not_buy", "do_not_sell", b"do_not_sell", "do_not_trade", b"do_not_trade", "execution", b"execution", "harvest_losses", b"harvest_losses", "impact_coefficient", b"impact_coefficient", "lot_method", b"lot_method", "market_impact_bps", b"market_impact_bps", "max_participation", b"max_participation", "max_position", b"max_position", "max_realized_gain_amount", b"max_realized_gain_amount", "max_sector", b"max_sector", "max_tax_amount", b"max_tax_amount", "max_tracking_error", b"max_tracking_error", "max_trades", b"max_trades", "max_turnover", b"max_turnover", "min_cash_amount", b"min_cash_amount", "min_trade_fraction", b"min_trade_fraction", "min_trade_size", b"min_trade_size", "risk_aversion", b"risk_aversion", "specific_lots", b"specific_lots", "tax_weight", b"tax_weight", "tracking_benchmark_id", b"tracking_benchmark_id", "turnover_definition", b"turnover_definition", "wash_sales", b"wash_sales"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__distance: _TypeAlias = _typing.Literal["distance"]  # noqa: Y015
+    _WhichOneofArgType__distance: _TypeAlias = _typing.Literal["_distance", b"_distance"]  # noqa: Y015
     _WhichOneofReturnType__lot_method: _TypeAlias = _typing.Literal["lot_method"]  # noqa: Y015
     _WhichOneofArgType__lot_method: _TypeAlias = _typing.Literal["_lot_method", b"_lot_method"]  # noqa: Y015
     _WhichOneofReturnType__market_impact_bps: _TypeAlias = _typing.Literal["market_impact_bps"]  # noqa: Y015
     _WhichOneofArgType__market_impact_bps: _TypeAlias = _typing.Literal["_market_impact_bps", b"_market_impact_bps"]  # noqa: Y015
+    _WhichOneofReturnType__tax_weight: _TypeAlias = _typing.Literal["tax_weight"]  # noqa: Y015
+    _WhichOneofArgType__tax_weight: _TypeAlias = _typing.Literal["_tax_weight", b"_tax_weight"]  # noqa: Y015
     _WhichOneofReturnType__turnover_definition: _TypeAlias = _typing.Literal["turnover_definition"]  # noqa: Y015
     _WhichOneofArgType__turnover_definition: _TypeAlias = _typing.Literal["_turnover_definition", b"_turnover_definition"]  # noqa: Y015
+    _WhichOneofReturnType__wash_sales: _TypeAlias = _typing.Literal["wash_sales"]  # noqa: Y015
+    _WhichOneofArgType__wash_sales: _TypeAlias = _typing.Literal["_wash_sales", b"_wash_sales"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance) -> _WhichOneofReturnType__distance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lot_method) -> _WhichOneofReturnType__lot_method | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__market_impact_bps) -> _WhichOneofReturnType__market_impact_bps | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tax_weight) -> _WhichOneofReturnType__tax_weight | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__turnover_definition) -> _WhichOneofReturnType__turnover_definition | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wash_sales) -> _WhichOneofReturnType__wash_sales | None: ...
 
 Global___RebalanceConstraints: _TypeAlias = RebalanceConstraints  # noqa: Y015
+
+@_typing.final
+class ExecutionSettings(_message.Message):
+    """How large trades are spread over trading days."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_DATE_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    RISK_AVERSION_FIELD_NUMBER: _builtins.int
+    HALF_SPREAD_FIELD_NUMBER: _builtins.int
+    start_date: _builtins.str
+    """First trading day, ISO 8601; empty = the first one after the prices."""
+    days: _builtins.int
+    """Number of trading days to spread a trade over when it exceeds max_participation, 0 to 250; 0 = as few as
+    max_participation allows.
+    """
+    risk_aversion: _builtins.float
+    """Aversion to the variance of the cost in Almgren and Chriss (2000), per unit of money, 0 or more; 0 = equal slices,
+    the least expected cost.
+    """
+    half_spread: _builtins.float
+    """Half the spread as a fraction of the price, 0 to 1; 0 = market_impact_bps."""
+    def __init__(
+        self,
+        *,
+        start_date: _builtins.str = ...,
+        days: _builtins.int = ...,
+        risk_aversion: _builtins.float = ...,
+        half_spread: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "half_spread", b"half_spread", "risk_aversion", b"risk_aversion", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionSettings: _TypeAlias = ExecutionSettings  # noqa: Y015
 
 @_typing.final
 class LotSelection(_message.Message):
@@ -445,6 +607,12 @@ class RebalancePlanResponse(_message.Message):
     POLICY_ID_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICES_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    TAX_ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    PURCHASE_LOCKS_FIELD_NUMBER: _builtins.int
+    LOT_ADVICE_FIELD_NUMBER: _builtins.int
+    INPUT_HASH_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio."""
     rebalance_id: _builtins.str
@@ -469,6 +637,8 @@ class RebalancePlanResponse(_message.Message):
     """Its version; 0 without a policy."""
     reason: _builtins.str
     """Why the plan was made, as the request said."""
+    input_hash: _builtins.str
+    """Hash of holdings, prices, rules and request that the plan was made from; an approval holds for these alone."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the plan was made."""
@@ -545,6 +715,26 @@ class RebalancePlanResponse(_message.Message):
     def applied_relaxations(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Relaxation]:
         """Limits that were loosened under RELAX."""
 
+    @_builtins.property
+    def limit_prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitPrice]:
+        """What each binding limit costs, largest price first."""
+
+    @_builtins.property
+    def quality(self) -> Global___PlanQuality:
+        """How good the plan is, in money."""
+
+    @_builtins.property
+    def tax_alternatives(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.TaxEstimate]:
+        """The same sales under FIFO and HIFO."""
+
+    @_builtins.property
+    def purchase_locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurchaseLock]:
+        """Instruments not to buy until a day, because a purchase would disallow a loss."""
+
+    @_builtins.property
+    def lot_advice(self) -> _containers.RepeatedCompositeFieldContainer[Global___LotAdvice]:
+        """Lots that become long-term within the next 60 days, and what waiting would save."""
+
     def __init__(
         self,
         *,
@@ -579,14 +769,206 @@ class RebalancePlanResponse(_message.Message):
         policy_id: _builtins.str = ...,
         policy_version: _builtins.int = ...,
         reason: _builtins.str = ...,
+        limit_prices: _abc.Iterable[Global___LimitPrice] | None = ...,
+        quality: Global___PlanQuality | None = ...,
+        tax_alternatives: _abc.Iterable[_trade_pb2.TaxEstimate] | None = ...,
+        purchase_locks: _abc.Iterable[Global___PurchaseLock] | None = ...,
+        lot_advice: _abc.Iterable[Global___LotAdvice] | None = ...,
+        input_hash: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "created_at", b"created_at", "drift_after", b"drift_after", "drift_before", b"drift_before", "infeasibility", b"infeasibility", "metrics", b"metrics", "outcome", b"outcome", "provenance", b"provenance", "tax", b"tax", "workflow", b"workflow"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "created_at", b"created_at", "drift_after", b"drift_after", "drift_before", b"drift_before", "infeasibility", b"infeasibility", "metrics", b"metrics", "outcome", b"outcome", "provenance", b"provenance", "quality", b"quality", "tax", b"tax", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_relaxations", b"applied_relaxations", "cash_after_amount", b"cash_after_amount", "cash_before_amount", b"cash_before_amount", "cash_projection", b"cash_projection", "certificate", b"certificate", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "drift_after", b"drift_after", "drift_before", b"drift_before", "infeasibility", b"infeasibility", "metrics", b"metrics", "notes", b"notes", "optimization_id", b"optimization_id", "outcome", b"outcome", "planned_allocation", b"planned_allocation", "policy_id", b"policy_id", "policy_version", b"policy_version", "portfolio_id", b"portfolio_id", "portfolio_value_amount", b"portfolio_value_amount", "pricing_pack_id", b"pricing_pack_id", "provenance", b"provenance", "reason", b"reason", "rebalance_id", b"rebalance_id", "strategy", b"strategy", "target_allocation", b"target_allocation", "target_type", b"target_type", "tax", b"tax", "trades", b"trades", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_relaxations", b"applied_relaxations", "cash_after_amount", b"cash_after_amount", "cash_before_amount", b"cash_before_amount", "cash_projection", b"cash_projection", "certificate", b"certificate", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "drift_after", b"drift_after", "drift_before", b"drift_before", "infeasibility", b"infeasibility", "input_hash", b"input_hash", "limit_prices", b"limit_prices", "lot_advice", b"lot_advice", "metrics", b"metrics", "notes", b"notes", "optimization_id", b"optimization_id", "outcome", b"outcome", "planned_allocation", b"planned_allocation", "policy_id", b"policy_id", "policy_version", b"policy_version", "portfolio_id", b"portfolio_id", "portfolio_value_amount", b"portfolio_value_amount", "pricing_pack_id", b"pricing_pack_id", "provenance", b"provenance", "purchase_locks", b"purchase_locks", "quality", b"quality", "reason", b"reason", "rebalance_id", b"rebalance_id", "strategy", b"strategy", "target_allocation", b"target_allocation", "target_type", b"target_type", "tax", b"tax", "tax_alternatives", b"tax_alternatives", "trades", b"trades", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RebalancePlanResponse: _TypeAlias = RebalancePlanResponse  # noqa: Y015
+
+@_typing.final
+class LimitPrice(_message.Message):
+    """What a binding limit costs: the plan compared with the best one without this limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    PRICE_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    COST_AMOUNT_FIELD_NUMBER: _builtins.int
+    DISTANCE_AMOUNT_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    UNCERTAINTY_AMOUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the limit, e.g. max_tracking_error, max_turnover or max_position[AAPL]."""
+    limit: _builtins.float
+    """The limit, in `unit`."""
+    unit: _builtins.str
+    """Unit of the limit, as in ConstraintReport."""
+    price_amount: _builtins.str
+    """What the objective would gain without it, money, 0 or more."""
+    tax_amount: _builtins.str
+    """Part of the price that is tax."""
+    cost_amount: _builtins.str
+    """Part of the price that is trading cost."""
+    distance_amount: _builtins.str
+    """Part of the price that is distance."""
+    sentence: _builtins.str
+    """The price in one sentence, e.g. "max_tracking_error (2%) costs 412.00 of tax"."""
+    uncertainty_amount: _builtins.str
+    """Half the width within which the price is certain, money: gaps of the two plans, 0 or more."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        limit: _builtins.float = ...,
+        unit: _builtins.str = ...,
+        price_amount: _builtins.str = ...,
+        tax_amount: _builtins.str = ...,
+        cost_amount: _builtins.str = ...,
+        distance_amount: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+        uncertainty_amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_amount", b"cost_amount", "distance_amount", b"distance_amount", "limit", b"limit", "name", b"name", "price_amount", b"price_amount", "sentence", b"sentence", "tax_amount", b"tax_amount", "uncertainty_amount", b"uncertainty_amount", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitPrice: _TypeAlias = LimitPrice  # noqa: Y015
+
+@_typing.final
+class PlanQuality(_message.Message):
+    """How good a plan is, in money of the portfolio's currency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTIVE_AMOUNT_FIELD_NUMBER: _builtins.int
+    LOWER_BOUND_AMOUNT_FIELD_NUMBER: _builtins.int
+    BOUND_SOURCE_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    DISTANCE_AMOUNT_FIELD_NUMBER: _builtins.int
+    COST_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    NO_TRADE_OBJECTIVE_AMOUNT_FIELD_NUMBER: _builtins.int
+    RELAXATION_BOUND_AMOUNT_FIELD_NUMBER: _builtins.int
+    objective_amount: _builtins.str
+    """Distance, cost and weighted tax; what the plan minimises."""
+    lower_bound_amount: _builtins.str
+    """No set of trades has a smaller objective."""
+    bound_source: _builtins.str
+    """Where the bound comes from: exact (a search that came to its end), search (one that was stopped), relaxation
+    (whole shares and thresholds left aside).
+    """
+    gap: _builtins.float
+    """(objective - lower bound) / |objective|, 0 or more."""
+    distance_amount: _builtins.str
+    """Part of the objective that is distance."""
+    cost_amount: _builtins.str
+    """Part that is trading cost."""
+    tax_amount: _builtins.str
+    """Part that is tax, before tax_weight; negative when losses save tax."""
+    no_trade_objective_amount: _builtins.str
+    """The objective without any trade; empty when that breaks a limit."""
+    relaxation_bound_amount: _builtins.str
+    """The bound of the convex relaxation, before any search."""
+    def __init__(
+        self,
+        *,
+        objective_amount: _builtins.str = ...,
+        lower_bound_amount: _builtins.str = ...,
+        bound_source: _builtins.str = ...,
+        gap: _builtins.float = ...,
+        distance_amount: _builtins.str = ...,
+        cost_amount: _builtins.str = ...,
+        tax_amount: _builtins.str = ...,
+        no_trade_objective_amount: _builtins.str = ...,
+        relaxation_bound_amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_source", b"bound_source", "cost_amount", b"cost_amount", "distance_amount", b"distance_amount", "gap", b"gap", "lower_bound_amount", b"lower_bound_amount", "no_trade_objective_amount", b"no_trade_objective_amount", "objective_amount", b"objective_amount", "relaxation_bound_amount", b"relaxation_bound_amount", "tax_amount", b"tax_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanQuality: _TypeAlias = PlanQuality  # noqa: Y015
+
+@_typing.final
+class PurchaseLock(_message.Message):
+    """An instrument that should not be bought before a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    LOSS_AT_RISK_AMOUNT_FIELD_NUMBER: _builtins.int
+    instrument_id: _builtins.str
+    """The instrument."""
+    until: _builtins.str
+    """First day on which a purchase disallows no loss any more, ISO 8601."""
+    loss_at_risk_amount: _builtins.str
+    """Loss that a purchase before it would disallow, above 0."""
+    def __init__(
+        self,
+        *,
+        instrument_id: _builtins.str = ...,
+        until: _builtins.str = ...,
+        loss_at_risk_amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instrument_id", b"instrument_id", "loss_at_risk_amount", b"loss_at_risk_amount", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurchaseLock: _TypeAlias = PurchaseLock  # noqa: Y015
+
+@_typing.final
+class LotAdvice(_message.Message):
+    """A lot that becomes long-term soon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOT_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    LONG_TERM_FROM_FIELD_NUMBER: _builtins.int
+    DAYS_TO_WAIT_FIELD_NUMBER: _builtins.int
+    TAX_SAVED_AMOUNT_FIELD_NUMBER: _builtins.int
+    RISK_AMOUNT_FIELD_NUMBER: _builtins.int
+    SOLD_FIELD_NUMBER: _builtins.int
+    lot_id: _builtins.str
+    """The lot."""
+    instrument_id: _builtins.str
+    """Its instrument."""
+    long_term_from: _builtins.str
+    """First day on which a sale is long-term, ISO 8601."""
+    days_to_wait: _builtins.int
+    """Days to wait, above 0."""
+    tax_saved_amount: _builtins.str
+    """Tax saved by waiting at today's price, at the rates of the terms."""
+    risk_amount: _builtins.str
+    """Volatility of the lot's value over these days, money, 0 or more."""
+    sold: _builtins.bool
+    """Whether the plan sells from the lot."""
+    def __init__(
+        self,
+        *,
+        lot_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        long_term_from: _builtins.str = ...,
+        days_to_wait: _builtins.int = ...,
+        tax_saved_amount: _builtins.str = ...,
+        risk_amount: _builtins.str = ...,
+        sold: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days_to_wait", b"days_to_wait", "instrument_id", b"instrument_id", "long_term_from", b"long_term_from", "lot_id", b"lot_id", "risk_amount", b"risk_amount", "sold", b"sold", "tax_saved_amount", b"tax_saved_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LotAdvice: _TypeAlias = LotAdvice  # noqa: Y015
 
 @_typing.final
 class RebalanceMetrics(_message.Message):
@@ -693,7 +1075,9 @@ class PlanNote(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """What it is: no_price, stale_price, halted, delisted, market_closed, too_little_cash, below_min_trade_size,
-    max_trades, max_turnover, restricted, fractional_remainder, wash_sale, staged or no_trades.
+    max_trades, max_turnover, restricted, fractional_remainder, wash_sale, staged, no_trades, limits, unknown_cost,
+    unknown_acquisition_date, negative_cash, margin_call, option_level, short_position, relaxed, good_faith_violation
+    or excluded.
     """
     instrument_id: _builtins.str
     """Instrument concerned; empty when it concerns the whole plan."""

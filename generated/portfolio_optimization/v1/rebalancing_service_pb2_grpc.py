@@ -5,6 +5,7 @@ import warnings
 
 from portfolio_optimization.v1 import drift_pb2 as portfolio__optimization_dot_v1_dot_drift__pb2
 from portfolio_optimization.v1 import policies_pb2 as portfolio__optimization_dot_v1_dot_policies__pb2
+from portfolio_optimization.v1 import rebalance_batches_pb2 as portfolio__optimization_dot_v1_dot_rebalance__batches__pb2
 from portfolio_optimization.v1 import rebalancing_calls_pb2 as portfolio__optimization_dot_v1_dot_rebalancing__calls__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -107,6 +108,31 @@ class RebalancingServiceStub:
                 '/portfolio_optimization.v1.RebalancingService/ListPolicies',
                 request_serializer=portfolio__optimization_dot_v1_dot_policies__pb2.ListPoliciesRequest.SerializeToString,
                 response_deserializer=portfolio__optimization_dot_v1_dot_policies__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
+        self.CreateRebalanceBatch = channel.unary_unary(
+                '/portfolio_optimization.v1.RebalancingService/CreateRebalanceBatch',
+                request_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CreateRebalanceBatchRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CreateRebalanceBatchResponse.FromString,
+                _registered_method=True)
+        self.GetRebalanceBatch = channel.unary_unary(
+                '/portfolio_optimization.v1.RebalancingService/GetRebalanceBatch',
+                request_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.GetRebalanceBatchRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.GetRebalanceBatchResponse.FromString,
+                _registered_method=True)
+        self.WatchRebalanceBatch = channel.unary_stream(
+                '/portfolio_optimization.v1.RebalancingService/WatchRebalanceBatch',
+                request_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.WatchRebalanceBatchRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.WatchRebalanceBatchResponse.FromString,
+                _registered_method=True)
+        self.CancelRebalanceBatch = channel.unary_unary(
+                '/portfolio_optimization.v1.RebalancingService/CancelRebalanceBatch',
+                request_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CancelRebalanceBatchRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CancelRebalanceBatchResponse.FromString,
+                _registered_method=True)
+        self.ListRebalanceBatchItems = channel.unary_unary(
+                '/portfolio_optimization.v1.RebalancingService/ListRebalanceBatchItems',
+                request_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.ListRebalanceBatchItemsRequest.SerializeToString,
+                response_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.ListRebalanceBatchItemsResponse.FromString,
                 _registered_method=True)
 
 
@@ -213,6 +239,41 @@ class RebalancingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRebalanceBatch(self, request, context):
+        """Accept the rebalancing of many portfolios; workers do it chunk by chunk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRebalanceBatch(self, request, context):
+        """Give one batch with its progress.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchRebalanceBatch(self, request, context):
+        """Follow a batch until its end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelRebalanceBatch(self, request, context):
+        """Stop a batch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRebalanceBatchItems(self, request, context):
+        """List the portfolios of a batch that are done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RebalancingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -285,6 +346,31 @@ def add_RebalancingServiceServicer_to_server(servicer, server):
                     servicer.ListPolicies,
                     request_deserializer=portfolio__optimization_dot_v1_dot_policies__pb2.ListPoliciesRequest.FromString,
                     response_serializer=portfolio__optimization_dot_v1_dot_policies__pb2.ListPoliciesResponse.SerializeToString,
+            ),
+            'CreateRebalanceBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRebalanceBatch,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CreateRebalanceBatchRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CreateRebalanceBatchResponse.SerializeToString,
+            ),
+            'GetRebalanceBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRebalanceBatch,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.GetRebalanceBatchRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.GetRebalanceBatchResponse.SerializeToString,
+            ),
+            'WatchRebalanceBatch': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRebalanceBatch,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.WatchRebalanceBatchRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.WatchRebalanceBatchResponse.SerializeToString,
+            ),
+            'CancelRebalanceBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRebalanceBatch,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CancelRebalanceBatchRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CancelRebalanceBatchResponse.SerializeToString,
+            ),
+            'ListRebalanceBatchItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRebalanceBatchItems,
+                    request_deserializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.ListRebalanceBatchItemsRequest.FromString,
+                    response_serializer=portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.ListRebalanceBatchItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -667,6 +753,141 @@ class RebalancingService:
             '/portfolio_optimization.v1.RebalancingService/ListPolicies',
             portfolio__optimization_dot_v1_dot_policies__pb2.ListPoliciesRequest.SerializeToString,
             portfolio__optimization_dot_v1_dot_policies__pb2.ListPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRebalanceBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.RebalancingService/CreateRebalanceBatch',
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CreateRebalanceBatchRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CreateRebalanceBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRebalanceBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.RebalancingService/GetRebalanceBatch',
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.GetRebalanceBatchRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.GetRebalanceBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRebalanceBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/portfolio_optimization.v1.RebalancingService/WatchRebalanceBatch',
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.WatchRebalanceBatchRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.WatchRebalanceBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRebalanceBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.RebalancingService/CancelRebalanceBatch',
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CancelRebalanceBatchRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.CancelRebalanceBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRebalanceBatchItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portfolio_optimization.v1.RebalancingService/ListRebalanceBatchItems',
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.ListRebalanceBatchItemsRequest.SerializeToString,
+            portfolio__optimization_dot_v1_dot_rebalance__batches__pb2.ListRebalanceBatchItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

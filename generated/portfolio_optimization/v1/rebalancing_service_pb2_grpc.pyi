@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from portfolio_optimization.v1 import drift_pb2 as _drift_pb2
 from portfolio_optimization.v1 import policies_pb2 as _policies_pb2
+from portfolio_optimization.v1 import rebalance_batches_pb2 as _rebalance_batches_pb2
 from portfolio_optimization.v1 import rebalancing_calls_pb2 as _rebalancing_calls_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -65,6 +66,16 @@ class RebalancingServiceStub:
     """Give one policy."""
     ListPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListPoliciesRequest, _policies_pb2.ListPoliciesResponse]
     """List policies."""
+    CreateRebalanceBatch: _grpc.UnaryUnaryMultiCallable[_rebalance_batches_pb2.CreateRebalanceBatchRequest, _rebalance_batches_pb2.CreateRebalanceBatchResponse]
+    """Accept the rebalancing of many portfolios; workers do it chunk by chunk."""
+    GetRebalanceBatch: _grpc.UnaryUnaryMultiCallable[_rebalance_batches_pb2.GetRebalanceBatchRequest, _rebalance_batches_pb2.GetRebalanceBatchResponse]
+    """Give one batch with its progress."""
+    WatchRebalanceBatch: _grpc.UnaryStreamMultiCallable[_rebalance_batches_pb2.WatchRebalanceBatchRequest, _rebalance_batches_pb2.WatchRebalanceBatchResponse]
+    """Follow a batch until its end."""
+    CancelRebalanceBatch: _grpc.UnaryUnaryMultiCallable[_rebalance_batches_pb2.CancelRebalanceBatchRequest, _rebalance_batches_pb2.CancelRebalanceBatchResponse]
+    """Stop a batch."""
+    ListRebalanceBatchItems: _grpc.UnaryUnaryMultiCallable[_rebalance_batches_pb2.ListRebalanceBatchItemsRequest, _rebalance_batches_pb2.ListRebalanceBatchItemsResponse]
+    """List the portfolios of a batch that are done."""
 
 @_typing.type_check_only
 class RebalancingServiceAsyncStub(RebalancingServiceStub):
@@ -101,6 +112,16 @@ class RebalancingServiceAsyncStub(RebalancingServiceStub):
     """Give one policy."""
     ListPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListPoliciesRequest, _policies_pb2.ListPoliciesResponse]  # type: ignore[assignment]
     """List policies."""
+    CreateRebalanceBatch: _aio.UnaryUnaryMultiCallable[_rebalance_batches_pb2.CreateRebalanceBatchRequest, _rebalance_batches_pb2.CreateRebalanceBatchResponse]  # type: ignore[assignment]
+    """Accept the rebalancing of many portfolios; workers do it chunk by chunk."""
+    GetRebalanceBatch: _aio.UnaryUnaryMultiCallable[_rebalance_batches_pb2.GetRebalanceBatchRequest, _rebalance_batches_pb2.GetRebalanceBatchResponse]  # type: ignore[assignment]
+    """Give one batch with its progress."""
+    WatchRebalanceBatch: _aio.UnaryStreamMultiCallable[_rebalance_batches_pb2.WatchRebalanceBatchRequest, _rebalance_batches_pb2.WatchRebalanceBatchResponse]  # type: ignore[assignment]
+    """Follow a batch until its end."""
+    CancelRebalanceBatch: _aio.UnaryUnaryMultiCallable[_rebalance_batches_pb2.CancelRebalanceBatchRequest, _rebalance_batches_pb2.CancelRebalanceBatchResponse]  # type: ignore[assignment]
+    """Stop a batch."""
+    ListRebalanceBatchItems: _aio.UnaryUnaryMultiCallable[_rebalance_batches_pb2.ListRebalanceBatchItemsRequest, _rebalance_batches_pb2.ListRebalanceBatchItemsResponse]  # type: ignore[assignment]
+    """List the portfolios of a batch that are done."""
 
 class RebalancingServiceServicer:
     """What happens to rebalance plans, and what plans are made by. PortfolioOptimizationService.GenerateRebalancePlan makes
@@ -204,5 +225,40 @@ class RebalancingServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListPoliciesResponse, _abc.Awaitable[_policies_pb2.ListPoliciesResponse]]:
         """List policies."""
+
+    def CreateRebalanceBatch(
+        self,
+        request: _rebalance_batches_pb2.CreateRebalanceBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rebalance_batches_pb2.CreateRebalanceBatchResponse, _abc.Awaitable[_rebalance_batches_pb2.CreateRebalanceBatchResponse]]:
+        """Accept the rebalancing of many portfolios; workers do it chunk by chunk."""
+
+    def GetRebalanceBatch(
+        self,
+        request: _rebalance_batches_pb2.GetRebalanceBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rebalance_batches_pb2.GetRebalanceBatchResponse, _abc.Awaitable[_rebalance_batches_pb2.GetRebalanceBatchResponse]]:
+        """Give one batch with its progress."""
+
+    def WatchRebalanceBatch(
+        self,
+        request: _rebalance_batches_pb2.WatchRebalanceBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_rebalance_batches_pb2.WatchRebalanceBatchResponse], _abc.AsyncIterator[_rebalance_batches_pb2.WatchRebalanceBatchResponse]]:
+        """Follow a batch until its end."""
+
+    def CancelRebalanceBatch(
+        self,
+        request: _rebalance_batches_pb2.CancelRebalanceBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rebalance_batches_pb2.CancelRebalanceBatchResponse, _abc.Awaitable[_rebalance_batches_pb2.CancelRebalanceBatchResponse]]:
+        """Stop a batch."""
+
+    def ListRebalanceBatchItems(
+        self,
+        request: _rebalance_batches_pb2.ListRebalanceBatchItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rebalance_batches_pb2.ListRebalanceBatchItemsResponse, _abc.Awaitable[_rebalance_batches_pb2.ListRebalanceBatchItemsResponse]]:
+        """List the portfolios of a batch that are done."""
 
 def add_RebalancingServiceServicer_to_server(servicer: RebalancingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,25 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%portfolio_optimization/v1/trade.proto\x12\x19portfolio_optimization.v1\"\xe8\x02\n\x05Trade\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x01\x12\x17\n\x0f\x65stimated_value\x18\x04 \x01(\x01\x12\x15\n\rweight_change\x18\x05 \x01(\x01\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12\x14\n\x0cprice_amount\x18\x07 \x01(\t\x12\x1f\n\x17transaction_cost_amount\x18\x08 \x01(\t\x12!\n\x19transaction_cost_fraction\x18\t \x01(\x01\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x12\n\nlimited_by\x18\x0b \x03(\t\x12\x16\n\x0e\x65xact_quantity\x18\x0c \x01(\t\x12\x17\n\x0fsettlement_date\x18\r \x01(\t\x12\x35\n\x06slices\x18\x0e \x03(\x0b\x32%.portfolio_optimization.v1.TradeSlice\"C\n\nTradeSlice\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x15\n\rparticipation\x18\x03 \x01(\x01\"\xf3\x01\n\nTaxLotSale\x12\x0e\n\x06lot_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63quired_on\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\t\x12\x17\n\x0fproceeds_amount\x18\x05 \x01(\t\x12\x13\n\x0b\x63ost_amount\x18\x06 \x01(\t\x12\x13\n\x0bgain_amount\x18\x07 \x01(\t\x12\x34\n\x04term\x18\x08 \x01(\x0e\x32&.portfolio_optimization.v1.HoldingTerm\x12\x1e\n\x16\x64isallowed_loss_amount\x18\t \x01(\t\"\x9c\x01\n\nTaxSummary\x12\x1e\n\x16short_term_gain_amount\x18\x01 \x01(\t\x12\x1d\n\x15long_term_gain_amount\x18\x02 \x01(\t\x12\x12\n\ntax_amount\x18\x03 \x01(\t\x12\x1e\n\x16\x64isallowed_loss_amount\x18\x04 \x01(\t\x12\x1b\n\x13\x63\x61rried_loss_amount\x18\x05 \x01(\t\"\xb5\x01\n\x0bTaxEstimate\x12\x38\n\nlot_method\x18\x01 \x01(\x0e\x32$.portfolio_optimization.v1.LotMethod\x12\x34\n\x05sales\x18\x02 \x03(\x0b\x32%.portfolio_optimization.v1.TaxLotSale\x12\x36\n\x07summary\x18\x03 \x01(\x0b\x32%.portfolio_optimization.v1.TaxSummary*\x99\x01\n\tLotMethod\x12\x1a\n\x16LOT_METHOD_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOT_METHOD_FIFO\x10\x01\x12\x13\n\x0fLOT_METHOD_LIFO\x10\x02\x12\x13\n\x0fLOT_METHOD_HIFO\x10\x03\x12\x18\n\x14LOT_METHOD_LEAST_TAX\x10\x04\x12\x17\n\x13LOT_METHOD_SPECIFIC\x10\x05*Z\n\x0bHoldingTerm\x12\x1c\n\x18HOLDING_TERM_UNSPECIFIED\x10\x00\x12\x16\n\x12HOLDING_TERM_SHORT\x10\x01\x12\x15\n\x11HOLDING_TERM_LONG\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%portfolio_optimization/v1/trade.proto\x12\x19portfolio_optimization.v1\"\xc3\x03\n\x05Trade\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x01\x12\x17\n\x0f\x65stimated_value\x18\x04 \x01(\x01\x12\x15\n\rweight_change\x18\x05 \x01(\x01\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12\x14\n\x0cprice_amount\x18\x07 \x01(\t\x12\x1f\n\x17transaction_cost_amount\x18\x08 \x01(\t\x12!\n\x19transaction_cost_fraction\x18\t \x01(\x01\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x12\n\nlimited_by\x18\x0b \x03(\t\x12\x16\n\x0e\x65xact_quantity\x18\x0c \x01(\t\x12\x17\n\x0fsettlement_date\x18\r \x01(\t\x12\x35\n\x06slices\x18\x0e \x03(\x0b\x32%.portfolio_optimization.v1.TradeSlice\x12\x12\n\ndepends_on\x18\x0f \x03(\x05\x12&\n\x1e\x65xpected_execution_cost_amount\x18\x10 \x01(\t\x12\x1d\n\x15\x65xecution_risk_amount\x18\x11 \x01(\t\"C\n\nTradeSlice\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x15\n\rparticipation\x18\x03 \x01(\x01\"\xcb\x02\n\nTaxLotSale\x12\x0e\n\x06lot_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63quired_on\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\t\x12\x17\n\x0fproceeds_amount\x18\x05 \x01(\t\x12\x13\n\x0b\x63ost_amount\x18\x06 \x01(\t\x12\x13\n\x0bgain_amount\x18\x07 \x01(\t\x12\x34\n\x04term\x18\x08 \x01(\x0e\x32&.portfolio_optimization.v1.HoldingTerm\x12\x1e\n\x16\x64isallowed_loss_amount\x18\t \x01(\t\x12\x18\n\x10lost_loss_amount\x18\n \x01(\t\x12<\n\nwash_sales\x18\x0b \x03(\x0b\x32(.portfolio_optimization.v1.WashSaleMatch\"\xca\x01\n\rWashSaleMatch\x12\x1a\n\x12replacement_lot_id\x18\x01 \x01(\t\x12\x14\n\x0cportfolio_id\x18\x02 \x01(\t\x12\x15\n\rinstrument_id\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63quired_on\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\t\x12\x1e\n\x16\x64isallowed_loss_amount\x18\x06 \x01(\t\x12\x0c\n\x04lost\x18\x07 \x01(\x08\x12\x1b\n\x13holding_period_from\x18\x08 \x01(\t\"\xd8\x02\n\nTaxSummary\x12\x1e\n\x16short_term_gain_amount\x18\x01 \x01(\t\x12\x1d\n\x15long_term_gain_amount\x18\x02 \x01(\t\x12\x12\n\ntax_amount\x18\x03 \x01(\t\x12\x1e\n\x16\x64isallowed_loss_amount\x18\x04 \x01(\t\x12\x1b\n\x13\x63\x61rried_loss_amount\x18\x05 \x01(\t\x12\x18\n\x10lost_loss_amount\x18\x06 \x01(\t\x12&\n\x1e\x63\x61rried_short_term_loss_amount\x18\x07 \x01(\t\x12%\n\x1d\x63\x61rried_long_term_loss_amount\x18\x08 \x01(\t\x12\x1c\n\x14\x64\x65\x64ucted_loss_amount\x18\t \x01(\t\x12\x19\n\x11tax_before_amount\x18\n \x01(\t\x12\x18\n\x10tax_after_amount\x18\x0b \x01(\t\"\xb5\x01\n\x0bTaxEstimate\x12\x38\n\nlot_method\x18\x01 \x01(\x0e\x32$.portfolio_optimization.v1.LotMethod\x12\x34\n\x05sales\x18\x02 \x03(\x0b\x32%.portfolio_optimization.v1.TaxLotSale\x12\x36\n\x07summary\x18\x03 \x01(\x0b\x32%.portfolio_optimization.v1.TaxSummary*\x99\x01\n\tLotMethod\x12\x1a\n\x16LOT_METHOD_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOT_METHOD_FIFO\x10\x01\x12\x13\n\x0fLOT_METHOD_LIFO\x10\x02\x12\x13\n\x0fLOT_METHOD_HIFO\x10\x03\x12\x18\n\x14LOT_METHOD_LEAST_TAX\x10\x04\x12\x17\n\x13LOT_METHOD_SPECIFIC\x10\x05*Z\n\x0bHoldingTerm\x12\x1c\n\x18HOLDING_TERM_UNSPECIFIED\x10\x00\x12\x16\n\x12HOLDING_TERM_SHORT\x10\x01\x12\x15\n\x11HOLDING_TERM_LONG\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'portfolio_optimization.v1.trade_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LOTMETHOD']._serialized_start=1090
-  _globals['_LOTMETHOD']._serialized_end=1243
-  _globals['_HOLDINGTERM']._serialized_start=1245
-  _globals['_HOLDINGTERM']._serialized_end=1335
+  _globals['_LOTMETHOD']._serialized_start=1662
+  _globals['_LOTMETHOD']._serialized_end=1815
+  _globals['_HOLDINGTERM']._serialized_start=1817
+  _globals['_HOLDINGTERM']._serialized_end=1907
   _globals['_TRADE']._serialized_start=69
-  _globals['_TRADE']._serialized_end=429
-  _globals['_TRADESLICE']._serialized_start=431
-  _globals['_TRADESLICE']._serialized_end=498
-  _globals['_TAXLOTSALE']._serialized_start=501
-  _globals['_TAXLOTSALE']._serialized_end=744
-  _globals['_TAXSUMMARY']._serialized_start=747
-  _globals['_TAXSUMMARY']._serialized_end=903
-  _globals['_TAXESTIMATE']._serialized_start=906
-  _globals['_TAXESTIMATE']._serialized_end=1087
+  _globals['_TRADE']._serialized_end=520
+  _globals['_TRADESLICE']._serialized_start=522
+  _globals['_TRADESLICE']._serialized_end=589
+  _globals['_TAXLOTSALE']._serialized_start=592
+  _globals['_TAXLOTSALE']._serialized_end=923
+  _globals['_WASHSALEMATCH']._serialized_start=926
+  _globals['_WASHSALEMATCH']._serialized_end=1128
+  _globals['_TAXSUMMARY']._serialized_start=1131
+  _globals['_TAXSUMMARY']._serialized_end=1475
+  _globals['_TAXESTIMATE']._serialized_start=1478
+  _globals['_TAXESTIMATE']._serialized_end=1659
 # @@protoc_insertion_point(module_scope)

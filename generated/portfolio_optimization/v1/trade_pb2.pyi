@@ -99,6 +99,9 @@ class Trade(_message.Message):
     EXACT_QUANTITY_FIELD_NUMBER: _builtins.int
     SETTLEMENT_DATE_FIELD_NUMBER: _builtins.int
     SLICES_FIELD_NUMBER: _builtins.int
+    DEPENDS_ON_FIELD_NUMBER: _builtins.int
+    EXPECTED_EXECUTION_COST_AMOUNT_FIELD_NUMBER: _builtins.int
+    EXECUTION_RISK_AMOUNT_FIELD_NUMBER: _builtins.int
     instrument_id: _builtins.str
     """Instrument; never "CASH"."""
     action: _builtins.str
@@ -123,6 +126,10 @@ class Trade(_message.Message):
     """Number of shares, exact, above 0; the same as quantity."""
     settlement_date: _builtins.str
     """Day on which shares and money change hands, ISO 8601; empty when not planned."""
+    expected_execution_cost_amount: _builtins.str
+    """Cost of executing the slices that is expected, spread and impact, 0 or more; empty without slices."""
+    execution_risk_amount: _builtins.str
+    """Standard deviation of that cost, from prices that move while the slices wait, 0 or more; empty without slices."""
     @_builtins.property
     def limited_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the limits that kept the trade from going all the way to the target."""
@@ -130,6 +137,10 @@ class Trade(_message.Message):
     @_builtins.property
     def slices(self) -> _containers.RepeatedCompositeFieldContainer[Global___TradeSlice]:
         """Parts in which to execute, when the trade is large against the daily volume; their quantities add up to the trade."""
+
+    @_builtins.property
+    def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Priorities of the trades that must be filled first, because their proceeds pay for this one; empty = none."""
 
     def __init__(
         self,
@@ -148,10 +159,13 @@ class Trade(_message.Message):
         exact_quantity: _builtins.str = ...,
         settlement_date: _builtins.str = ...,
         slices: _abc.Iterable[Global___TradeSlice] | None = ...,
+        depends_on: _abc.Iterable[_builtins.int] | None = ...,
+        expected_execution_cost_amount: _builtins.str = ...,
+        execution_risk_amount: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "estimated_value", b"estimated_value", "exact_quantity", b"exact_quantity", "instrument_id", b"instrument_id", "limited_by", b"limited_by", "price_amount", b"price_amount", "priority", b"priority", "quantity", b"quantity", "reason", b"reason", "settlement_date", b"settlement_date", "slices", b"slices", "transaction_cost_amount", b"transaction_cost_amount", "transaction_cost_fraction", b"transaction_cost_fraction", "weight_change", b"weight_change"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "depends_on", b"depends_on", "estimated_value", b"estimated_value", "exact_quantity", b"exact_quantity", "execution_risk_amount", b"execution_risk_amount", "expected_execution_cost_amount", b"expected_execution_cost_amount", "instrument_id", b"instrument_id", "limited_by", b"limited_by", "price_amount", b"price_amount", "priority", b"priority", "quantity", b"quantity", "reason", b"reason", "settlement_date", b"settlement_date", "slices", b"slices", "transaction_cost_amount", b"transaction_cost_amount", "transaction_cost_fraction", b"transaction_cost_fraction", "weight_change", b"weight_change"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,6 +216,8 @@ class TaxLotSale(_message.Message):
     GAIN_AMOUNT_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     DISALLOWED_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    LOST_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    WASH_SALES_FIELD_NUMBER: _builtins.int
     lot_id: _builtins.str
     """The lot."""
     instrument_id: _builtins.str
@@ -220,6 +236,14 @@ class TaxLotSale(_message.Message):
     """Short or long term."""
     disallowed_loss_amount: _builtins.str
     """Loss that may not be used because of a wash sale, 0 or more."""
+    lost_loss_amount: _builtins.str
+    """Part of the disallowed loss that no replacement share takes over, because it was bought in a retirement account,
+    0 or more.
+    """
+    @_builtins.property
+    def wash_sales(self) -> _containers.RepeatedCompositeFieldContainer[Global___WashSaleMatch]:
+        """Replacements that disallow the loss, in the order in which they were bought."""
+
     def __init__(
         self,
         *,
@@ -232,14 +256,66 @@ class TaxLotSale(_message.Message):
         gain_amount: _builtins.str = ...,
         term: Global___HoldingTerm.ValueType = ...,
         disallowed_loss_amount: _builtins.str = ...,
+        lost_loss_amount: _builtins.str = ...,
+        wash_sales: _abc.Iterable[Global___WashSaleMatch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_on", b"acquired_on", "cost_amount", b"cost_amount", "disallowed_loss_amount", b"disallowed_loss_amount", "gain_amount", b"gain_amount", "instrument_id", b"instrument_id", "lot_id", b"lot_id", "proceeds_amount", b"proceeds_amount", "quantity", b"quantity", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_on", b"acquired_on", "cost_amount", b"cost_amount", "disallowed_loss_amount", b"disallowed_loss_amount", "gain_amount", b"gain_amount", "instrument_id", b"instrument_id", "lost_loss_amount", b"lost_loss_amount", "lot_id", b"lot_id", "proceeds_amount", b"proceeds_amount", "quantity", b"quantity", "term", b"term", "wash_sales", b"wash_sales"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaxLotSale: _TypeAlias = TaxLotSale  # noqa: Y015
+
+@_typing.final
+class WashSaleMatch(_message.Message):
+    """Shares sold at a loss and the shares bought in their place within the window before and after the sale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLACEMENT_LOT_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    ACQUIRED_ON_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    DISALLOWED_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    HOLDING_PERIOD_FROM_FIELD_NUMBER: _builtins.int
+    replacement_lot_id: _builtins.str
+    """Lot of the replacement; empty when it is a purchase of the plan itself."""
+    portfolio_id: _builtins.str
+    """Portfolio that holds the replacement."""
+    instrument_id: _builtins.str
+    """Instrument bought: the one sold, or one that is substantially identical."""
+    acquired_on: _builtins.str
+    """Day of the purchase, ISO 8601."""
+    quantity: _builtins.str
+    """Number of shares matched, above 0."""
+    disallowed_loss_amount: _builtins.str
+    """Loss that these shares disallow, above 0."""
+    lost: _builtins.bool
+    """Whether the loss is lost for good, because the replacement is in a retirement account."""
+    holding_period_from: _builtins.str
+    """Day from which the holding period of the replacement counts now, ISO 8601; empty when it does not change."""
+    def __init__(
+        self,
+        *,
+        replacement_lot_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        acquired_on: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+        disallowed_loss_amount: _builtins.str = ...,
+        lost: _builtins.bool = ...,
+        holding_period_from: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_on", b"acquired_on", "disallowed_loss_amount", b"disallowed_loss_amount", "holding_period_from", b"holding_period_from", "instrument_id", b"instrument_id", "lost", b"lost", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "replacement_lot_id", b"replacement_lot_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WashSaleMatch: _TypeAlias = WashSaleMatch  # noqa: Y015
 
 @_typing.final
 class TaxSummary(_message.Message):
@@ -252,6 +328,12 @@ class TaxSummary(_message.Message):
     TAX_AMOUNT_FIELD_NUMBER: _builtins.int
     DISALLOWED_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
     CARRIED_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    LOST_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    CARRIED_SHORT_TERM_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    CARRIED_LONG_TERM_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    DEDUCTED_LOSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_BEFORE_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_AFTER_AMOUNT_FIELD_NUMBER: _builtins.int
     short_term_gain_amount: _builtins.str
     """Net short-term gain, negative for a loss."""
     long_term_gain_amount: _builtins.str
@@ -262,6 +344,18 @@ class TaxSummary(_message.Message):
     """Losses that may not be used because of wash sales, 0 or more."""
     carried_loss_amount: _builtins.str
     """Losses carried over to later years, 0 or more."""
+    lost_loss_amount: _builtins.str
+    """Part of the disallowed losses that is lost for good, 0 or more."""
+    carried_short_term_loss_amount: _builtins.str
+    """Short-term part of the losses carried over, 0 or more."""
+    carried_long_term_loss_amount: _builtins.str
+    """Long-term part of the losses carried over, 0 or more."""
+    deducted_loss_amount: _builtins.str
+    """Net loss of the year that is set against other income, 0 or more."""
+    tax_before_amount: _builtins.str
+    """Tax of the year before these sales, from the figures of the year so far; negative when losses save tax."""
+    tax_after_amount: _builtins.str
+    """Tax of the year after them; tax_amount is the difference."""
     def __init__(
         self,
         *,
@@ -270,10 +364,16 @@ class TaxSummary(_message.Message):
         tax_amount: _builtins.str = ...,
         disallowed_loss_amount: _builtins.str = ...,
         carried_loss_amount: _builtins.str = ...,
+        lost_loss_amount: _builtins.str = ...,
+        carried_short_term_loss_amount: _builtins.str = ...,
+        carried_long_term_loss_amount: _builtins.str = ...,
+        deducted_loss_amount: _builtins.str = ...,
+        tax_before_amount: _builtins.str = ...,
+        tax_after_amount: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_loss_amount", b"carried_loss_amount", "disallowed_loss_amount", b"disallowed_loss_amount", "long_term_gain_amount", b"long_term_gain_amount", "short_term_gain_amount", b"short_term_gain_amount", "tax_amount", b"tax_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_long_term_loss_amount", b"carried_long_term_loss_amount", "carried_loss_amount", b"carried_loss_amount", "carried_short_term_loss_amount", b"carried_short_term_loss_amount", "deducted_loss_amount", b"deducted_loss_amount", "disallowed_loss_amount", b"disallowed_loss_amount", "long_term_gain_amount", b"long_term_gain_amount", "lost_loss_amount", b"lost_loss_amount", "short_term_gain_amount", b"short_term_gain_amount", "tax_after_amount", b"tax_after_amount", "tax_amount", b"tax_amount", "tax_before_amount", b"tax_before_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kernel.rebalancing.book import TradeLimits, TradeRequest, open_book, settle
+from kernel.rebalancing.book import open_book, settle
 from kernel.rebalancing.costs import CostModel
 from kernel.rebalancing.mixed_integer import SearchSettings
+from kernel.rebalancing.request import TradeLimits, TradeRequest
 from kernel.rebalancing.trades import plan_trades
 from kernel.status import Status
 from tests.unit.kernel.rebalancing.trade_requests import EXACT, ZERO, assert_valid

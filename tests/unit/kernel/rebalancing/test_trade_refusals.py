@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from kernel.errors import ProblemError
-from kernel.rebalancing.book import TradeLimits
 from kernel.rebalancing.mixed_integer import SearchEnd
 from kernel.rebalancing.program import SearchResult, TradeProgram
+from kernel.rebalancing.request import TradeLimits
 from kernel.rebalancing.trades import plan_trades
 from kernel.status import Status
 from tests.unit.kernel.rebalancing.trade_requests import ZERO, decimals, quantities_of, request_of

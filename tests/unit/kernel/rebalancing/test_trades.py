@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from kernel.rebalancing.book import CASH, TradeLimits, TradeRequest
 from kernel.rebalancing.costs import CostModel
 from kernel.rebalancing.reasons import MissReason
+from kernel.rebalancing.request import CASH, TradeLimits, TradeRequest
 from kernel.rebalancing.trades import TradeAction, plan_trades
 from kernel.status import Status
 from tests.unit.kernel.rebalancing.trade_requests import EXACT, assert_valid, decimals, quantities_of, request_of

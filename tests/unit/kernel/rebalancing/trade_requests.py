@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from kernel.rebalancing.book import TradeRequest
 from kernel.rebalancing.mixed_integer import SearchSettings
+from kernel.rebalancing.request import TradeRequest
 from kernel.rebalancing.trades import TradeAction
 
 ZERO = Decimal(0)

@@ -1,0 +1,3 @@
+-- Tax rules with dates, substantially identical instruments, and transactions.
+
+SELECT 1;

@@ -1,0 +1,3 @@
+-- The way of rebalance plans from proposal to execution.
+
+SELECT 1;

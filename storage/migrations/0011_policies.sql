@@ -1,0 +1,3 @@
+-- Policies with their versions.
+
+SELECT 1;

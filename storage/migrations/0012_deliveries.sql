@@ -1,0 +1,3 @@
+-- Webhooks, and what became of telling receivers about events.
+
+SELECT 1;

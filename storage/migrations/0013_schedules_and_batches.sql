@@ -1,0 +1,3 @@
+-- Scheduled looks at portfolios, and batches of rebalances.
+
+SELECT 1;
