@@ -163,6 +163,8 @@ class TaxLot(_message.Message):
     ACQUIRED_ON_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
     COST_PER_SHARE_AMOUNT_FIELD_NUMBER: _builtins.int
+    HELD_SINCE_FIELD_NUMBER: _builtins.int
+    REPLACED_LOSS_FIELD_NUMBER: _builtins.int
     lot_id: _builtins.str
     """Id of the lot, at most 36 characters, unique in the portfolio; required."""
     instrument_id: _builtins.str
@@ -172,7 +174,13 @@ class TaxLot(_message.Message):
     quantity: _builtins.str
     """Number of shares left in the lot, above 0."""
     cost_per_share_amount: _builtins.str
-    """Cost per share, 0 or more; empty = not known."""
+    """Cost per share, losses that a wash sale added included, 0 or more; empty = not known."""
+    held_since: _builtins.str
+    """Day from which the holding period counts, where a wash sale moved it before acquired_on, ISO 8601; empty =
+    acquired_on.
+    """
+    replaced_loss: _builtins.bool
+    """Whether these shares have replaced shares sold at a loss; they replace no others."""
     def __init__(
         self,
         *,
@@ -181,10 +189,12 @@ class TaxLot(_message.Message):
         acquired_on: _builtins.str = ...,
         quantity: _builtins.str = ...,
         cost_per_share_amount: _builtins.str = ...,
+        held_since: _builtins.str = ...,
+        replaced_loss: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_on", b"acquired_on", "cost_per_share_amount", b"cost_per_share_amount", "instrument_id", b"instrument_id", "lot_id", b"lot_id", "quantity", b"quantity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_on", b"acquired_on", "cost_per_share_amount", b"cost_per_share_amount", "held_since", b"held_since", "instrument_id", b"instrument_id", "lot_id", b"lot_id", "quantity", b"quantity", "replaced_loss", b"replaced_loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
