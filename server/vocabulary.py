@@ -91,8 +91,7 @@ CONVEX_TERMS = (
 CONCAVE_TERMS = ("entropy",)
 TERM_KINDS = Vocabulary(served=("return", "factor_exposure", *CONVEX_TERMS, *CONCAVE_TERMS))
 TARGET_TYPES = Vocabulary(
-    served=("optimal", "custom", "benchmark", "equal_weight", "optimization"),
-    planned=("policy",),
+    served=("optimal", "custom", "benchmark", "policy", "equal_weight", "optimization"),
 )
 OPTIMIZATION_STATUSES = Vocabulary(
     served=(

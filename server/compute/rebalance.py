@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from kernel.rebalancing.trades import TradeAction, TradePlan, plan_trades
 from server.compute.estimate import Estimate, estimate
 from server.compute.inputs import Floats, MarketInputs
 from server.compute.optimization import OptimizationAnswer, measure_weights, run_optimization
-from server.specs import CASH, ModelSpec, OptimizationSpec
-
-# Targets from an optimization keep this many decimals, rounded down, so that they never exceed the whole.
-_WEIGHT = Decimal(1).scaleb(-12)
+from server.compute.weights import exact_weights
+from server.specs import ModelSpec, OptimizationSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +93,7 @@ def _target(optimized: OptimizationAnswer) -> dict[str, Decimal] | None:
     weights = optimized.solution.weights
     if weights is None:
         return None
-    rounded = {
-        name: Decimal(repr(float(weight))).quantize(_WEIGHT, rounding=ROUND_DOWN)
-        for name, weight in zip(optimized.names, weights.tolist(), strict=True)
-    }
-    return {name: weight for name, weight in rounded.items() if weight > 0 and name != CASH}
+    return exact_weights(dict(zip(optimized.names, weights.tolist(), strict=True)))
 
 
 def _planned(inputs: RebalanceInputs, plan: TradePlan) -> Floats:

@@ -14,9 +14,12 @@ from kernel.rebalancing.money import to_cents
 from kernel.rebalancing.trades import TradePlan
 from server.compute.rebalance import RebalanceAnswer, RebalanceInputs
 from server.convert.estimation import write_findings, write_provenance
-from server.convert.rebalance import RebalanceSpec, write_note, write_tax, write_trade
 from server.convert.solution import allocation, write_explanation, write_outcome
+from server.convert.strategies import STRATEGIES
+from server.convert.taxes import write_tax
+from server.convert.trades import write_note, write_trade
 from server.loading import Holdings
+from server.rebalance_specs import RebalanceSpec
 from server.specs import CASH
 
 
@@ -36,7 +39,7 @@ def write_plan(
     message = pb.RebalancePlanResponse(
         portfolio_id=spec.portfolio_id,
         target_type=spec.target_type,
-        strategy=pb.REBALANCE_STRATEGY_FULL,
+        strategy=STRATEGIES[spec.strategy.strategy],
         pricing_pack_id=inputs.market.pricing_pack_id,
         portfolio_value_amount=f"{to_cents(holdings.value):f}",
         optimization_id=spec.optimization_id,

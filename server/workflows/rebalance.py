@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 from google.protobuf import json_format
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
@@ -18,24 +18,20 @@ from server.compute.tasks import run_rebalance
 from server.convert.answers import timestamp, to_json
 from server.convert.faults import checked
 from server.convert.plans import life_of_plan, write_plan
-from server.convert.rebalance import RebalanceSpec, read_rebalance
-from server.errors import NotReady
+from server.convert.rebalance import read_rebalance
 from server.loading import Holdings, MarketLoader
 from server.preparing import with_stored
+from server.rebalance_specs import RebalanceSpec
 from server.settings import Settings
-from server.specs import CASH, ModelSpec
+from server.specs import ModelSpec
+from server.targets import Target, TargetFinder, equal_weights
 from server.universe import check_universe
-from storage.benchmarks import BenchmarkRepository
 from storage.database import Database
 from storage.errors import Conflict
-from storage.optimizations import OptimizationRepository
 from storage.rebalances import RebalanceRepository
-from storage.records import COMPLETED, RebalanceRequest, RebalanceResult
+from storage.records import RebalanceRequest, RebalanceResult
 
-_WEIGHT = Decimal(1).scaleb(-12)
 _ACTIVE = "active"
-
-Target = Mapping[str, Decimal]
 
 
 class RebalanceWorkflow:
@@ -43,6 +39,7 @@ class RebalanceWorkflow:
 
     def __init__(self, database: Database, pool: SolverPool, loader: MarketLoader, settings: Settings) -> None:
         self._database, self._pool, self._loader, self._settings = database, pool, loader, settings
+        self._targets = TargetFinder(database, loader)
 
     @property
     def longest_seconds(self) -> float:
@@ -59,7 +56,7 @@ class RebalanceWorkflow:
         earlier = await self._earlier(message)
         if earlier is not None:
             return earlier
-        target = await self._target(spec)
+        target = await self._targets.find(spec)
         optimization = await with_stored(self._loader.models, spec.optimization)
         model = replace(optimization.model, pricing_pack_id=spec.pricing_pack_id)
         candidates = optimization.instrument_ids if target is None else sorted(target)
@@ -67,7 +64,7 @@ class RebalanceWorkflow:
         if spec.target_type == "optimal":
             check_universe(market.assets, optimization, market.benchmark)
         if spec.target_type == "equal_weight":
-            target = _equal_weights(holdings)
+            target = equal_weights(holdings)
         inputs = RebalanceInputs(
             market=market,
             trading=_trading(spec, holdings, target or {}),
@@ -115,54 +112,9 @@ class RebalanceWorkflow:
         content = {**result.details, **{name: value for name, value in columns.items() if value}}
         return json_format.ParseDict(content, pb.RebalancePlanResponse(), ignore_unknown_fields=True)
 
-    async def _target(self, spec: RebalanceSpec) -> Target | None:
-        """The target weights where they are known before the portfolio is: None for optimal and equal_weight."""
-        match spec.target_type:
-            case "custom":
-                return spec.custom_target
-            case "benchmark":
-                return await self._benchmark_weights(spec)
-            case "optimization":
-                return await self._optimized_weights(spec)
-            case _:
-                return None
-
-    async def _benchmark_weights(self, spec: RebalanceSpec) -> Target:
-        benchmark_id = spec.benchmark_id
-        if not benchmark_id:
-            benchmark_id = (await self._loader.portfolio(spec.portfolio_id)).benchmark_id or ""
-        if not benchmark_id:
-            raise NotReady(f"portfolio {spec.portfolio_id} has no benchmark, and the request names none")
-        async with self._database.transaction() as connection:
-            benchmark = await BenchmarkRepository(connection).find(benchmark_id)
-        if not benchmark.weights:
-            raise NotReady(f"benchmark {benchmark_id} has no weights, only a price series")
-        return {name: weight for name, weight in benchmark.weights.items() if name != CASH}
-
-    async def _optimized_weights(self, spec: RebalanceSpec) -> Target:
-        async with self._database.transaction() as connection:
-            stored = await OptimizationRepository(connection).find(spec.optimization_id)
-        if stored.request.portfolio_id != spec.portfolio_id:
-            raise Conflict(f"optimization {spec.optimization_id} is of portfolio {stored.request.portfolio_id}")
-        if stored.request.status != COMPLETED or stored.result is None:
-            raise NotReady(f"optimization {spec.optimization_id} is {stored.request.status}, not completed")
-        weights = dict(stored.result.target_allocation)
-        rounded = {name: _rounded(Decimal(repr(float(weight)))) for name, weight in weights.items()}
-        return {name: weight for name, weight in rounded.items() if weight > 0 and name != CASH}
-
-
-def _rounded(weight: Decimal) -> Decimal:
-    """Rounded down, so that targets never exceed the whole."""
-    return weight.quantize(_WEIGHT, rounding=ROUND_DOWN)
-
 
 def _model(model: ModelSpec, spec: RebalanceSpec) -> ModelSpec:
     return replace(model, benchmark_id=spec.benchmark_id or model.benchmark_id)
-
-
-def _equal_weights(holdings: Holdings) -> Target:
-    held = sorted(name for name, quantity in holdings.quantities.items() if quantity)
-    return {name: _rounded(Decimal(1) / len(held)) for name in held}
 
 
 def _trading(spec: RebalanceSpec, holdings: Holdings, target: Target) -> TradeRequest:
@@ -205,7 +157,7 @@ def _tax(spec: RebalanceSpec, holdings: Holdings) -> TaxInputs:
         lots.setdefault(lot.instrument_id, []).append(known)
     return TaxInputs(
         lots={name: tuple(own) for name, own in lots.items()},
-        method=spec.lot_method or LotMethod(portfolio.lot_method),
+        method=spec.tax.lot_method or LotMethod(portfolio.lot_method),
         rates=GainRates(portfolio.short_term_tax_rate, portfolio.long_term_tax_rate),
         sold_on=today,
     )
