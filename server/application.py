@@ -10,20 +10,36 @@ from dataclasses import dataclass
 import structlog
 
 from server.compute.pool import SolverPool
+from server.jobs.batches import BatchJob
+from server.jobs.deliveries import DeliveryLoop
+from server.jobs.drift import DriftMonitor
 from server.jobs.optimization import OptimizationJob
+from server.jobs.periodic import Periodic
+from server.jobs.plans import lapse_plans
 from server.jobs.queue import JobQueue
+from server.jobs.schedules import SCHEDULE_ACTOR, LookActions, ScheduleJob
 from server.jobs.validation import ValidationJob
-from server.jobs.worker import Worker
+from server.jobs.worker import Jobs, Runs, Worker
 from server.loading import MarketLoader
 from server.loading_models import ModelLoader
+from server.notifications.sender import make_sender
 from server.sample.files import SampleUnavailableError
 from server.sample.loading import load_sample_if_empty
+from server.schedules import CalendarShelf
 from server.settings import Settings
+from server.targets import TargetFinder
+from server.workflows.batches import BatchWorkflow
+from server.workflows.drift import DriftWorkflow
 from server.workflows.factors import FactorWorkflow
 from server.workflows.frontier import FrontierWorkflow
 from server.workflows.optimization import OptimizationWorkflow
+from server.workflows.plans import PlanWorkflow
+from server.workflows.policies import PolicyWorkflow
+from server.workflows.preferences import PreferencesWorkflow
 from server.workflows.rebalance import RebalanceWorkflow
+from server.workflows.taxes import TaxWorkflow
 from server.workflows.validation import ValidationWorkflow
+from server.workflows.webhooks import WebhookWorkflow
 from storage.change_feed import EVENT_APPENDED, ChangeFeed
 from storage.database import Database
 from storage.embedded import EmbeddedServer
@@ -65,11 +81,64 @@ class Application:
         """Creating and following validations."""
         return ValidationWorkflow(self.database, self.queue, self.loader, self.changes, self.settings)
 
+    def webhooks(self) -> WebhookWorkflow:
+        """Webhooks and deliveries."""
+        return WebhookWorkflow(self.database, self.settings)
+
+    def deliveries(self) -> DeliveryLoop:
+        """What tells receivers about events, not started yet."""
+        return DeliveryLoop(self.database, self.events, make_sender(self.settings), self.settings.drain_seconds)
+
+    def plans(self) -> PlanWorkflow:
+        """Plans on their way from proposal to execution."""
+        return PlanWorkflow(self.database)
+
+    def taxes(self) -> TaxWorkflow:
+        """Tax previews."""
+        return TaxWorkflow(self.database, self.settings)
+
+    def batches(self) -> BatchWorkflow:
+        """Creating and following batches of rebalances."""
+        targets = TargetFinder(self.database, self.loader)
+        return BatchWorkflow(self.database, self.queue, targets, self.changes, self.settings)
+
+    def schedules(self) -> ScheduleJob:
+        """Scheduled looks at portfolios."""
+        rebalances, plans = self.rebalances(), self.plans()
+        actions = LookActions(
+            measure=self.drifts().measure,
+            plan=lambda message: rebalances.plan(message, rebalances.longest_seconds, SCHEDULE_ACTOR),
+            submit=lambda rebalance_id, comment: plans.submit(rebalance_id, comment, SCHEDULE_ACTOR),
+        )
+        return ScheduleJob(self.database, self.queue, CalendarShelf(self.settings), actions)
+
+    def drift_monitor(self) -> DriftMonitor:
+        """Measuring the drift of all portfolios."""
+        return DriftMonitor(self.database, self.queue, self.drifts().measure)
+
+    def policies(self) -> PolicyWorkflow:
+        """Policies and their versions."""
+        return PolicyWorkflow(self.database, self.settings)
+
+    def preferences(self) -> PreferencesWorkflow:
+        """How portfolios are rebalanced."""
+        return PreferencesWorkflow(self.database, self.settings)
+
+    def drifts(self) -> DriftWorkflow:
+        """The drift of portfolios from their targets."""
+        return DriftWorkflow(self.database, self.pool, self.loader, self.settings)
+
     def worker(self) -> Worker:
         """A worker that is not started yet."""
         parts = (self.database, self.pool, self.loader, self.changes, self.settings)
-        optimizations, validations = OptimizationJob(*parts), ValidationJob(*parts)
-        return Worker(self.queue, optimizations, validations, self.settings.workers, self.settings.drain_seconds)
+        schedules, drift = self.schedules(), self.drift_monitor()
+        batches = BatchJob(self.database, self.pool, self.rebalances(), self.changes)
+        jobs = Jobs(OptimizationJob(*parts), ValidationJob(*parts), schedules, drift, batches)
+        periodic: list[Runs] = [self.deliveries(), lapse_plans(self.plans())]
+        periodic.append(Periodic("scheduled looks", self.settings.schedule_scan_seconds, schedules.scan))
+        if self.settings.drift_monitor_minutes:
+            periodic.append(Periodic("drift monitor", 60.0 * self.settings.drift_monitor_minutes, drift.begin))
+        return Worker(self.queue, jobs, self.settings.workers, self.settings.drain_seconds, periodic)
 
 
 @asynccontextmanager

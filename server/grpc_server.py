@@ -91,10 +91,11 @@ class GrpcServer:
         portfolio_optimization_service_pb2_grpc.add_PortfolioOptimizationServiceServicer_to_server(
             optimization, self._server
         )
-        rebalancing_service_pb2_grpc.add_RebalancingServiceServicer_to_server(RebalancingService(), self._server)
+        rebalancing = RebalancingService(application)
+        rebalancing_service_pb2_grpc.add_RebalancingServiceServicer_to_server(rebalancing, self._server)
         data = DataService(application.database, application.settings)
         portfolio_data_service_pb2_grpc.add_PortfolioDataServiceServicer_to_server(data, self._server)
-        events = EventService(application.database, application.events)
+        events = EventService(application.database, application.events, application.webhooks())
         event_service_pb2_grpc.add_EventServiceServicer_to_server(events, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         _add_reflection(self._server)

@@ -29,6 +29,8 @@ from storage.pricing_packs import PricingPackRepository
 from storage.records import Benchmark, FactorSet, Instrument, Portfolio, PriceTable, PricingPack
 
 _PACKS_KEPT = 4
+# An optimization estimates tax before any trade and reads no dated tax rules; plans are taxed by those of the day.
+_USUAL_LONG_TERM_MONTHS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +286,12 @@ def _sale_tax_rate(instrument_id: str, holdings: Holdings) -> float:
         if lot.instrument_id == instrument_id:
             worth += lot.quantity * price
             gain = max(price - (lot.cost_per_share or Decimal(0)), Decimal(0))
-            tax += gain * lot.quantity * _rate(portfolio, lot.acquired_on, holdings.pack.as_of)
+            tax += gain * lot.quantity * _rate(portfolio, lot.held_since or lot.acquired_on, holdings.pack.as_of)
     return float(tax / worth) if worth > 0 else 0.0
 
 
-def _rate(portfolio: Portfolio, acquired_on: date | None, sold_on: date) -> Decimal:
-    if acquired_on is None or acquired_on > sold_on or holding_term(acquired_on, sold_on) is Term.SHORT:
+def _rate(portfolio: Portfolio, held_from: date | None, sold_on: date) -> Decimal:
+    if held_from is None or holding_term(held_from, sold_on, _USUAL_LONG_TERM_MONTHS) is Term.SHORT:
         return portfolio.short_term_tax_rate
     return portfolio.long_term_tax_rate
 

@@ -12,6 +12,9 @@ SOLVES = Counter("portfolio_solves_total", "Computations in solver processes", [
 SOLVES_WAITING = Gauge("portfolio_solves_open", "Computations running or waiting for a solver process")
 JOBS = Counter("portfolio_jobs_total", "Optimizations ended by the worker, by status", ["status"])
 VALIDATIONS = Counter("portfolio_validations_total", "Validations ended by the worker, by status", ["status"])
+DELIVERIES = Counter(
+    "portfolio_deliveries_total", "Attempts to deliver events, by channel and status after", ["channel", "status"]
+)
 QUEUE = Gauge("portfolio_queue_length", "Optimizations accepted and not ended")
 
 

@@ -6,12 +6,25 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.notifications.addresses import email_fault
+from server.trading_days import Closure, parse_closures
 from storage.embedded import default_data_directory
 
 _Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$")]
+_Closures = Annotated[
+    tuple[Closure, ...],
+    NoDecode,
+    BeforeValidator(lambda given: parse_closures(given) if isinstance(given, str) else given),
+]
+
+
+def _check_mailbox(address: str) -> str:
+    if address and (fault := email_fault(address)):
+        raise ValueError(fault)
+    return address
 
 
 class Settings(BaseSettings):
@@ -44,6 +57,46 @@ class Settings(BaseSettings):
     commission_per_trade: Decimal = Field(Decimal("5.00"), ge=0, description="commission of a trade, in money")
     market_impact_bps: Decimal = Field(Decimal(15), ge=0, description="market impact of a trade, in basis points")
     min_trade_value: Decimal = Field(Decimal("100.00"), ge=0, description="smallest trade, in money")
+    max_price_age_days: int = Field(
+        5, ge=0, description="trading days after which a price is too old to trade at in a rebalance plan"
+    )
+    extra_closures: _Closures = Field(
+        (), description="days on which trading is cancelled, e.g. 2025-01-09,XLON:2026-09-19; no exchange = all of them"
+    )
+    batch_chunk_portfolios: int = Field(500, ge=1, le=10_000, description="portfolios in one job of a batch")
+    schedule_scan_seconds: float = Field(
+        10.0, gt=0, le=3600, description="time between searches for portfolios whose schedule calls for a look"
+    )
+    drift_monitor_minutes: float = Field(
+        15.0, ge=0, description="time between passes over portfolios with new prices or holdings; 0 = no monitoring"
+    )
+    smtp_host: str = Field("", description="mail server that takes alerts; empty = none, alerts by e-mail wait")
+    smtp_port: int = Field(587, ge=1, le=65535, description="port of the mail server; 465 = under TLS from the start")
+    smtp_user: str = Field("", description="user of the mail server; empty = without login")
+    smtp_password: SecretStr = Field(SecretStr(""), description="password of that user")
+    smtp_starttls: bool = Field(default=True, description="send mails only after the connection is brought under TLS")
+    smtp_timeout_seconds: float = Field(60.0, gt=0, le=600, description="longest conversation with the mail server")
+    mail_sender: Annotated[str, AfterValidator(_check_mailbox)] = Field(
+        "", description="address that alerts by e-mail come from"
+    )
+    webhook_timeout_seconds: float = Field(10.0, gt=0, le=600, description="longest time until a webhook answers")
+    webhook_allow_loopback: bool = Field(
+        default=False, description="let webhooks lead to this machine, and over http too; for tests and local tools"
+    )
+    delivery_first_wait_seconds: float = Field(
+        1.0, gt=0, description="wait before a delivery is tried again; doubled after each attempt"
+    )
+    delivery_longest_wait_seconds: float = Field(3600.0, gt=0, description="longest wait between attempts")
+    delivery_attempts: int = Field(50, ge=1, description="attempts after which a delivery is abandoned")
+    delivery_age_hours: float = Field(
+        72.0, gt=0, le=87600, description="age after which a delivery that fails is abandoned"
+    )
+    approval_limit: Decimal = Field(
+        Decimal("10000.00"), ge=0, description="gross value of a plan above which it needs an approval, in money"
+    )
+    approval_validity_hours: float = Field(24.0, gt=0, description="hours after which a plan or its approval lapses")
+    max_price_move: float = Field(0.02, gt=0, description="move of a price beyond which a plan lapses, fraction")
+    max_weight_move: float = Field(0.01, gt=0, description="move of a weight beyond which a plan lapses, fraction")
 
 
 def load_settings() -> Settings:

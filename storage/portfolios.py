@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import starmap
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 from storage.errors import Conflict, NotFound
 from storage.instruments import InstrumentRepository
-from storage.records import Holding, Portfolio, TaxLot
+from storage.records import Holding, Json, Portfolio, TaxLot
 from storage.repository import Repository, as_parameters
 from storage.statements import load_statements
 
@@ -38,6 +41,16 @@ class PortfolioRepository(Repository):
         await self._run(self._sql["insert_holdings"], holdings)
         await self._run(self._sql["insert_lots"], {"id": portfolio.id, **_lot_columns(portfolio.lots)})
 
+    async def set_preferences(self, identifier: str, preferences: Json, updated_at: datetime) -> None:
+        """Replaces the preferences alone.
+
+        Raises:
+            NotFound: There is no portfolio of this id.
+        """
+        parameters = {"id": identifier, "preferences": Jsonb(preferences), "updated_at": updated_at}
+        if await self._run(self._sql["set_preferences"], parameters) == 0:
+            raise NotFound("portfolio", identifier)
+
     async def lock(self, identifier: str) -> bool:
         """Keeps others from changing the portfolio until the transaction ends, and returns whether it exists."""
         return bool(await self._scalars(self._sql["lock"], {"id": identifier}))
@@ -48,10 +61,44 @@ class PortfolioRepository(Repository):
         Raises:
             NotFound: There is none of this id.
         """
-        rows = await self._rows(self._sql["find"], {"id": identifier})
-        if not rows:
+        return (await self.find_all([identifier]))[0]
+
+    async def find_all(self, identifiers: Sequence[str]) -> tuple[Portfolio, ...]:
+        """The portfolios, in the order asked for, as they are at one moment.
+
+        Raises:
+            NotFound: Names all that are missing.
+        """
+        rows = await self._rows(self._sql["find"], {"ids": list(identifiers)})
+        found = {row["id"]: _portfolio(row) for row in rows}
+        if missing := [identifier for identifier in identifiers if identifier not in found]:
+            raise NotFound("portfolio", *missing)
+        return tuple(found[identifier] for identifier in identifiers)
+
+    async def household(self, identifier: str) -> tuple[str, ...]:
+        """The ids of all portfolios of the portfolio's household, its own among them, in order.
+
+        Raises:
+            NotFound: There is no portfolio of this id.
+        """
+        members: list[str] = await self._scalars(self._sql["household"], {"id": identifier})
+        if not members:
             raise NotFound("portfolio", identifier)
-        return _portfolio(rows[0])
+        return tuple(members)
+
+    async def lock_household(self, identifier: str) -> tuple[str, ...]:
+        """Keeps others from changing any portfolio of the household until the transaction ends, and returns their ids.
+
+        Rows are locked in the order of their ids, so that two callers wait for each other and never both: a caller
+        that needs this lock takes it before any lock on a single portfolio.
+
+        Raises:
+            NotFound: There is no portfolio of this id.
+        """
+        members: list[str] = await self._scalars(self._sql["lock_household"], {"id": identifier})
+        if not members:
+            raise NotFound("portfolio", identifier)
+        return tuple(members)
 
     async def page(self, limit: int, after: str = "") -> tuple[Portfolio, ...]:
         """At most ``limit`` portfolios in the order of their ids, beginning behind the id ``after``."""
@@ -87,6 +134,8 @@ def _lot_columns(lots: Iterable[TaxLot]) -> dict[str, list[Any]]:
         "quantities": [lot.quantity for lot in rows],
         "acquired_on": [lot.acquired_on for lot in rows],
         "costs": [lot.cost_per_share for lot in rows],
+        "held_since": [lot.held_since for lot in rows],
+        "replaced": [lot.replaced_loss for lot in rows],
     }
 
 
@@ -105,18 +154,26 @@ _PLAIN = (
 )
 
 
+_LOT_ARRAYS = {
+    "id": "lot_ids",
+    "instrument_id": "lot_instrument_ids",
+    "quantity": "lot_quantities",
+    "acquired_on": "lot_dates",
+    "cost_per_share": "lot_costs",
+    "held_since": "lot_held_since",
+    "replaced_loss": "lot_replaced",
+}
+
+
 def _columns(row: Mapping[str, Any], *names: str) -> Iterable[tuple[Any, ...]]:
     """The arrays of a row side by side; an array without elements comes as NULL."""
     return zip(*(row[name] or () for name in names), strict=True)
 
 
 def _portfolio(row: Mapping[str, Any]) -> Portfolio:
-    lots = _columns(row, "lot_ids", "lot_instrument_ids", "lot_quantities", "lot_dates", "lot_costs")
+    lots = _columns(row, *_LOT_ARRAYS.values())
     return Portfolio(
         **{name: row[name] for name in _PLAIN},
         holdings=tuple(starmap(Holding, _columns(row, "holding_ids", "holding_quantities"))),
-        lots=tuple(
-            TaxLot(id=identifier, instrument_id=name, quantity=quantity, acquired_on=day, cost_per_share=cost)
-            for identifier, name, quantity, day, cost in lots
-        ),
+        lots=tuple(TaxLot(**dict(zip(_LOT_ARRAYS, lot, strict=True))) for lot in lots),
     )

@@ -56,6 +56,7 @@ class Instrument:
         market_cap: In units of ``currency``, >= 0.
         status: ``active``, ``halted`` or ``delisted``.
         source: Where these facts come from, with their date.
+        required_option_level: Level of options trading that an account needs to buy it, 0 (none) to 5.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Instrument:
     market_cap: Decimal | None = None
     status: str = "active"
     source: str = ""
+    required_option_level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,20 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxLot:
-    """Shares bought together. ``cost_per_share`` is in the portfolio's currency. Date and cost are None if unknown."""
+    """Shares bought together. ``cost_per_share`` is in the portfolio's currency. Date and cost are None if unknown.
+
+    Attributes:
+        held_since: Day from which the holding period counts, where a wash sale moved it; None = ``acquired_on``.
+        replaced_loss: Whether these shares have replaced shares sold at a loss; they replace no others.
+    """
 
     id: str
     instrument_id: str
     quantity: Decimal
     acquired_on: date | None = None
     cost_per_share: Decimal | None = None
+    held_since: date | None = None
+    replaced_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +127,87 @@ class Portfolio:
     holdings: tuple[Holding, ...] = ()
     lots: tuple[TaxLot, ...] = ()
     updated_at: datetime = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """A purchase or a sale that happened. Money is in the portfolio's currency.
+
+    Attributes:
+        id: Unique in the portfolio.
+        action: ``buy`` or ``sell``.
+        quantity: Shares, > 0.
+        price: Per share, > 0.
+        cost: Of trading, >= 0.
+        lot_id: Lot that a purchase opened or a sale took from; None if unknown.
+        acquired_on: For a sale: day on which its shares were acquired; None if unknown.
+        held_since: For a sale: day from which the holding period of its shares counted, where a wash sale moved it.
+        gain: For a sale: negative for a loss, before any wash sale; None if unknown.
+        rebalance_id: Plan whose execution it was; None for what happened outside of the service.
+        sequence: Place in the order of recording, given by the database.
+    """
+
+    portfolio_id: str
+    id: str
+    instrument_id: str
+    action: str
+    quantity: Decimal
+    price: Decimal
+    traded_on: date
+    cost: Decimal = Decimal(0)
+    lot_id: str | None = None
+    acquired_on: date | None = None
+    held_since: date | None = None
+    gain: Decimal | None = None
+    rebalance_id: str | None = None
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionPlace:
+    """The place of a transaction in the list of its portfolio, which is ordered by days, oldest first."""
+
+    traded_on: date
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WashSaleRecord:
+    """Shares of a sale at a loss that shares of a lot have replaced.
+
+    Attributes:
+        portfolio_id: Of the sale.
+        sale_id: The sale's transaction.
+        quantity: Shares, > 0.
+    """
+
+    portfolio_id: str
+    sale_id: str
+    replacement_portfolio_id: str
+    replacement_lot_id: str
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaxRule:
+    """Rules on gains and losses that hold for sales from a day on.
+
+    Attributes:
+        jurisdiction: Name of the rules, e.g. ``US``.
+        long_term_months: A gain is long-term when held for more than this number of months.
+        wash_sale_days: Days before and after a sale at a loss within which a purchase disallows it.
+        yearly_loss_limit: Net loss that reduces other income in a year.
+        separate_loss_limit: The same for those who file separately.
+        source: Section of law.
+    """
+
+    jurisdiction: str
+    valid_from: date
+    long_term_months: int
+    wash_sale_days: int
+    yearly_loss_limit: Decimal
+    separate_loss_limit: Decimal
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

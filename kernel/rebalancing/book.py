@@ -1,15 +1,19 @@
-"""The trading problem in exact numbers: what is held, wanted and allowed, and what a set of trades leads to."""
+"""The trading problem in exact numbers: what is held, wanted and allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+import numpy as np
+
 from kernel.errors import ProblemError
-from kernel.rebalancing.costs import CostModel, trade_cost
-from kernel.rebalancing.money import ZERO, require_amount, to_cents
-from kernel.rebalancing.request import CASH, TradeLimits, TradeRequest
+from kernel.rebalancing.costs import CostModel, PowerImpact
+from kernel.rebalancing.lot_book import LotBook, open_lots
+from kernel.rebalancing.money import ZERO, require_amount
+from kernel.rebalancing.request import CASH, TrackingRisk, TradeDistance, TradeLimits, TradeRequest, TradeTax
 
 _ONE = Decimal(1)
 # Target weights come from an optimiser that meets its budget to about this.
@@ -28,6 +32,7 @@ class Position:
         target_value: Money wanted in it.
         can_buy: Whether it may be bought.
         can_sell: Whether it may be sold.
+        power: What the 3/2-power law knows of it, None where it does not apply.
     """
 
     instrument_id: str
@@ -37,6 +42,7 @@ class Position:
     target_value: Decimal
     can_buy: bool
     can_sell: bool
+    power: PowerImpact | None = None
 
     @property
     def value(self) -> Decimal:
@@ -67,38 +73,52 @@ class Book:
         cash: Money before trading.
         limits: What must not be broken.
         costs: Commission and impact.
+        distance: What is minimised beside cost and tax.
+        risk: Of TRACKING_RISK and of max_tracking_error.
+        tax: None = sales are not taxed.
+        lots: By instrument, where it has lots or a wash-sale exposure.
     """
 
     positions: tuple[Position, ...]
     cash: Decimal
     limits: TradeLimits
     costs: CostModel
+    distance: TradeDistance = TradeDistance.TARGET_VALUE
+    risk: TrackingRisk | None = None
+    tax: TradeTax | None = None
+    lots: Mapping[str, LotBook] = field(default_factory=dict)
 
     @property
     def total_value(self) -> Decimal:
         """Money in all positions and cash before trading."""
         return sum((position.value for position in self.positions), self.cash)
 
+    def within(self, limits: TradeLimits) -> Book:
+        """The same problem within other limits."""
+        positions = tuple(
+            replace(
+                position,
+                can_buy=position.instrument_id not in limits.do_not_buy,
+                can_sell=position.instrument_id not in limits.do_not_sell,
+            )
+            for position in self.positions
+        )
+        return replace(self, limits=limits, positions=positions)
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What trades lead to, to the cent.
+    def bars_purchase(self, position: Position) -> bool:
+        """Whether a purchase would disallow a loss of an earlier sale, where wash sales are avoided."""
+        lots = self.lots.get(position.instrument_id)
+        return self.tax is not None and not self.tax.price_wash_sales and lots is not None and bool(lots.open_losses)
 
-    Attributes:
-        cash: Money after trades and costs.
-        cost: Money paid for trading.
-        turnover_value: Money of one-way turnover, 1/2 (sum |trade values| + |cash change|).
-        distance: sum_i |value after - target value|, money, cash not counted.
-        objective: distance + unrounded cost, what the plan minimises.
-        violation: Money by which limits are broken, and one per trade too many; zero for a valid plan.
-    """
+    @property
+    def tax_weight(self) -> Decimal:
+        """Objective per unit of tax."""
+        return ZERO if self.tax is None else self.tax.weight
 
-    cash: Decimal
-    cost: Decimal
-    turnover_value: Decimal
-    distance: Decimal
-    objective: Decimal
-    violation: Decimal
+    @property
+    def is_short_of_cash(self) -> bool:
+        """Whether something has to be sold to reach the minimum cash."""
+        return self.cash < self.limits.min_cash
 
 
 def open_book(request: TradeRequest) -> Book:
@@ -112,7 +132,8 @@ def open_book(request: TradeRequest) -> Book:
 
     Raises:
         ProblemError: A number is out of range, an instrument held or wanted has no price, target weights exceed the
-            whole, or an overdraft eats up the portfolio.
+            whole, an overdraft eats up the portfolio, a limit lacks what it is measured by, or lots do not cover what
+            is held.
     """
     if not request.cash.is_finite():
         raise ProblemError("cash", f"must be finite, got {request.cash}")
@@ -125,47 +146,21 @@ def open_book(request: TradeRequest) -> Book:
     total = sum((shares * request.prices[name] for name, shares in request.holdings.items() if shares), request.cash)
     if total < ZERO or (not total and request.cash):
         raise ProblemError("cash", f"an overdraft of {-request.cash} leaves no value to rebalance: {total} in total")
+    _check_limits(request)
     positions = tuple(_position(request, name, total) for name in names)
-    return Book(positions, request.cash, request.limits, request.costs)
-
-
-def settle(book: Book, quantities: tuple[Decimal, ...]) -> Settlement:
-    """Carries trades out on paper.
-
-    Args:
-        book: The problem.
-        quantities: Shares per position, positive bought and negative sold.
-
-    Returns:
-        Cash, cost, turnover and objective, with the amount by which limits are broken.
-    """
-    cash, cost, exact_cost, traded, distance = book.cash, ZERO, ZERO, ZERO, ZERO
-    for position, quantity in zip(book.positions, quantities, strict=True):
-        distance += abs((position.held + quantity) * position.price - position.target_value)
-        if not quantity:
-            continue
-        charge = trade_cost(abs(quantity), position.price, book.costs)
-        value = to_cents(quantity * position.price)
-        cash -= value + charge.total
-        cost += charge.total
-        exact_cost += charge.commission + charge.impact
-        traded += abs(value)
-    turnover = (traded + abs(cash - book.cash)) / 2
-    violation = _violation(book, quantities, cash, turnover)
-    return Settlement(cash, cost, turnover, distance, distance + exact_cost, violation)
-
-
-def _violation(book: Book, quantities: tuple[Decimal, ...], cash: Decimal, turnover: Decimal) -> Decimal:
-    limits = book.limits
-    broken = max(ZERO, limits.min_cash - cash)
-    if limits.max_turnover is not None:
-        broken += max(ZERO, turnover - limits.max_turnover * book.total_value)
-    if limits.max_trades is not None:
-        broken += max(0, sum(1 for quantity in quantities if quantity) - limits.max_trades)
-    for position, quantity in zip(book.positions, quantities, strict=True):
-        if quantity and quantity != -position.held:
-            broken += max(ZERO, limits.min_trade_value - abs(quantity) * position.price)
-    return broken
+    _check_risk(request, names)
+    held = {position.instrument_id: position.held for position in positions}
+    lots = {} if request.tax is None else open_lots(request.tax, held, request.prices, request.limits)
+    return Book(
+        positions,
+        request.cash,
+        request.limits,
+        request.costs,
+        request.distance,
+        request.risk,
+        request.tax,
+        lots,
+    )
 
 
 def _nonzero(numbers: Mapping[str, Decimal]) -> set[str]:
@@ -189,6 +184,37 @@ def _check_instrument(request: TradeRequest, name: str) -> None:
     require_amount(f"increments[{name}]", request.increments.get(name, _ONE), positive=True)
 
 
+def _check_limits(request: TradeRequest) -> None:
+    limits = request.limits
+    for name in ("max_tax", "max_realized_gain"):
+        if getattr(limits, name) is not None and request.tax is None:
+            raise ProblemError(f"limits.{name}", "needs the lots and tax rules of the sales")
+    names = [limit.name for limit in limits.weights]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ProblemError(f"limits.weights[{doubled[0]}]", "is given twice")
+
+
+def _check_risk(request: TradeRequest, names: Sequence[str]) -> None:
+    risk = request.risk
+    if risk is None:
+        if request.limits.max_tracking_error is not None:
+            raise ProblemError("limits.max_tracking_error", "needs a risk model")
+        if request.distance is TradeDistance.TRACKING_RISK:
+            raise ProblemError("risk", "is needed to measure the distance by tracking risk")
+        return
+    n = len(risk.names)
+    if risk.factors.ndim != 2 or {len(risk.factors), len(risk.specific), len(risk.reference)} != {n}:
+        raise ProblemError("risk", f"must have one row per name, {n}")
+    if not all(np.isfinite(part).all() for part in (risk.factors, risk.specific, risk.reference)):
+        raise ProblemError("risk", "must be finite")
+    if (risk.specific < 0.0).any():
+        raise ProblemError("risk.specific", "must not be negative")
+    if not (math.isfinite(risk.aversion) and risk.aversion > 0.0):
+        raise ProblemError("risk.aversion", f"must be positive and finite, got {risk.aversion}")
+    if missing := sorted(set(names) - set(risk.names)):
+        raise ProblemError("risk.names", f"lack {missing[0]}, which is held or wanted")
+
+
 def _position(request: TradeRequest, name: str, total: Decimal) -> Position:
     return Position(
         instrument_id=name,
@@ -198,4 +224,5 @@ def _position(request: TradeRequest, name: str, total: Decimal) -> Position:
         target_value=request.target_weights.get(name, ZERO) * total,
         can_buy=name not in request.limits.do_not_buy,
         can_sell=name not in request.limits.do_not_sell,
+        power=request.costs.power.get(name),
     )

@@ -92,7 +92,11 @@ class DriftReport:
 
 
 def measure_drift(
-    current: Mapping[str, Decimal], target: Mapping[str, Decimal], thresholds: DriftThresholds | None = None
+    current: Mapping[str, Decimal],
+    target: Mapping[str, Decimal],
+    thresholds: DriftThresholds | None = None,
+    *,
+    residual: str = "",
 ) -> DriftReport:
     """Measures drift by all four measures; a key absent from one side has weight zero there.
 
@@ -102,6 +106,7 @@ def measure_drift(
         current: Weights now, cash included under its own key.
         target: Weights wanted.
         thresholds: Where the measures fire; 5 points, 5%, and 5/25 if None.
+        residual: Key of what only is left over, such as cash: without a target it has no relative band either.
 
     Returns:
         The report. Comparisons are >= on Decimals: 0.30 against 0.25 does reach a threshold of 0.05.
@@ -111,7 +116,8 @@ def measure_drift(
     """
     thresholds = thresholds or DriftThresholds()
     keys = sorted(current.keys() | target.keys())
-    items = tuple(_item(key, current.get(key, _ZERO), target.get(key, _ZERO), thresholds) for key in keys)
+    pairs = ((key, current.get(key, _ZERO), target.get(key, _ZERO)) for key in keys)
+    items = tuple(_item(*pair, thresholds, banded=pair[0] != residual or pair[2] > _ZERO) for pair in pairs)
     sizes = [abs(item.difference) for item in items]
     half_l1 = sum(sizes, _ZERO) / 2
     breaches = frozenset[DriftMeasure]().union(*(item.breaches for item in items))
@@ -163,16 +169,14 @@ def band_edge(current: Decimal, target: Decimal, width: Decimal) -> Decimal:
     return min(max(current, target - width), target + width)
 
 
-def _item(key: str, current: Decimal, target: Decimal, thresholds: DriftThresholds) -> ItemDrift:
+def _item(key: str, current: Decimal, target: Decimal, thresholds: DriftThresholds, *, banded: bool) -> ItemDrift:
     if target < _ZERO:
         raise ProblemError(f"target[{key}]", f"must not be negative, got {target}")
     size = abs(current - target)
     band = min(thresholds.band_absolute, thresholds.band_relative * target)
-    limits = {
-        DriftMeasure.MAX_ABSOLUTE: thresholds.max_absolute,
-        DriftMeasure.RELATIVE: thresholds.relative * target,
-        DriftMeasure.BAND_5_25: band,
-    }
+    limits = {DriftMeasure.MAX_ABSOLUTE: thresholds.max_absolute}
+    if banded:
+        limits |= {DriftMeasure.RELATIVE: thresholds.relative * target, DriftMeasure.BAND_5_25: band}
     return ItemDrift(
         key=key,
         current=current,

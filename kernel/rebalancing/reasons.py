@@ -19,6 +19,8 @@ class MissReason(StrEnum):
     """It may not be sold."""
     MIN_TRADE_SIZE = "min_trade_size"
     """The trade would be smaller than the smallest allowed."""
+    WASH_SALE = "wash_sale"
+    """A purchase would disallow a loss of an earlier sale."""
     LIMITS = "limits"
     """Turnover, number of trades, cash or cost leave no better trade."""
 
@@ -85,6 +87,8 @@ def _miss_reason(book: Book, position: Position, quantity: Decimal, gap: Decimal
         return MissReason.DO_NOT_BUY
     if gap > ZERO and not position.can_sell:
         return MissReason.DO_NOT_SELL
+    if gap < ZERO and book.bars_purchase(position):
+        return MissReason.WASH_SALE
     if not quantity and abs(gap) < book.limits.min_trade_value:
         return MissReason.MIN_TRADE_SIZE
     return MissReason.LIMITS

@@ -127,7 +127,9 @@ class TradeTax:
         price_wash_sales: Whether wash sales are allowed and priced; otherwise the plan makes none.
         avoid_short_term_gains: Lots at a short-term gain are sold only where nothing else keeps the limits.
         harvest_losses: Lots at a loss may be sold beyond what the target needs, where the tax saved is worth it.
-        specific: For SPECIFIC: quantities by instrument and lot id.
+        specific: For SPECIFIC: the lots of an instrument that are sold, in their order, with the largest quantity of
+            each, None for all of it. Instruments not named are sold oldest lot first.
+        long_term_months: A gain is long-term when the lot was held for more than this number of months.
     """
 
     lots: Mapping[str, tuple[TaxLot, ...]]
@@ -140,7 +142,14 @@ class TradeTax:
     price_wash_sales: bool = False
     avoid_short_term_gains: bool = False
     harvest_losses: bool = False
-    specific: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    specific: Mapping[str, Mapping[str, Decimal | None]] = field(default_factory=dict)
+    long_term_months: int = 12
+
+    def __post_init__(self) -> None:
+        require_amount("tax.weight", self.weight)
+        for name in ("short_term", "long_term"):
+            if not (amount := getattr(self.year_to_date, name)).is_finite():
+                raise ProblemError(f"tax.year_to_date.{name}", f"must be finite, got {amount}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from kernel.errors import ProblemError
+from kernel.rebalancing.household import SettledSale
 from kernel.rebalancing.lots import GainRates, LotSale, Term
 from kernel.rebalancing.money import ZERO, require_amount, to_cents
 
@@ -74,22 +75,36 @@ class TaxBill:
     carried_short_term: Decimal
     carried_long_term: Decimal
 
+    @property
+    def carried_total(self) -> Decimal:
+        """Loss of both terms carried to the next year, >= 0."""
+        return self.carried_short_term + self.carried_long_term
+
+    @property
+    def carried(self) -> NetGains:
+        """What the next year starts from: each term keeps its character."""
+        return NetGains(-self.carried_short_term, -self.carried_long_term)
+
 
 @dataclass(frozen=True, slots=True)
 class SalesTax:
     """What a set of sales adds to the year's tax.
 
     Attributes:
-        gains: Net gains of the sales alone.
+        gains: Net gains of the sales alone, as far as they count.
         before: The year's bill without them.
         after: The year's bill with them.
         additional_tax: after.tax - before.tax.
+        disallowed: Losses of the sales that wash sales disallow, money, >= 0.
+        lost: Part of `disallowed` that no basis takes over.
     """
 
     gains: NetGains
     before: TaxBill
     after: TaxBill
     additional_tax: Decimal
+    disallowed: Decimal = ZERO
+    lost: Decimal = ZERO
 
 
 def net_gains(sales: Iterable[LotSale]) -> NetGains:
@@ -104,6 +119,21 @@ def net_gains(sales: Iterable[LotSale]) -> NetGains:
     totals = {Term.SHORT: ZERO, Term.LONG: ZERO}
     for sale in sales:
         totals[sale.term] += sale.gain
+    return NetGains(totals[Term.SHORT], totals[Term.LONG])
+
+
+def recognised_gains(sales: Iterable[SettledSale]) -> NetGains:
+    """Adds up by term what counts for tax: a disallowed loss does not, nor does a sale in a retirement account.
+
+    Args:
+        sales: Parts of sales of any instruments and accounts.
+
+    Returns:
+        Net gains of each term.
+    """
+    totals = {Term.SHORT: ZERO, Term.LONG: ZERO}
+    for sale in sales:
+        totals[sale.term] += sale.recognised
     return NetGains(totals[Term.SHORT], totals[Term.LONG])
 
 
@@ -149,6 +179,26 @@ def tax_of_sales(sales: Iterable[LotSale], year_to_date: NetGains, rules: TaxRul
     Returns:
         The bills without and with the sales, and their difference.
     """
-    gains = net_gains(sales)
+    return _added(net_gains(sales), year_to_date, rules)
+
+
+def tax_of_settled(sales: Iterable[SettledSale], year_to_date: NetGains, rules: TaxRules) -> SalesTax:
+    """Tax that sales add to the year, with what wash sales disallow and without sales in retirement accounts.
+
+    Args:
+        sales: Parts of sales that the wash-sale engine settled.
+        year_to_date: Net gains realised this year, losses carried in included.
+        rules: Rates, limit and the value of a carried loss.
+
+    Returns:
+        The bills without and with the sales, their difference, and what is disallowed.
+    """
+    parts = tuple(sales)
+    tax = _added(recognised_gains(parts), year_to_date, rules)
+    disallowed = sum((sale.disallowed for sale in parts), ZERO)
+    return replace(tax, disallowed=disallowed, lost=sum((sale.lost for sale in parts), ZERO))
+
+
+def _added(gains: NetGains, year_to_date: NetGains, rules: TaxRules) -> SalesTax:
     before, after = tax_on(year_to_date, rules), tax_on(year_to_date.plus(gains), rules)
     return SalesTax(gains, before, after, after.tax - before.tax)

@@ -1,8 +1,9 @@
 """The trade plan: the valid set of trades closest to the target, with its certificate.
 
-minimise  sum_i |value after_i - target value_i| + cost  over all sets of trades within the limits; cash is what
-remains and is not counted in the distance. No trade passes its target by more than an increment, not even to reach
-the smallest trade; only where cash is short may a sale go on, for lack of anything better to sell.
+minimise  distance + cost + weight * tax  over all sets of trades within the limits. The distance is
+sum_i |value after_i - target value_i|, where cash is what remains and is not counted, or the tracking risk in money.
+No trade passes its target by more than an increment, not even to reach the smallest trade; only where cash is short,
+or where nothing else keeps limits on weights or risk, may it go on. Tracking risk has no target of a single instrument.
 
 The program is solved in floating point, read off in whole increments and checked in Decimals, to the cent.
 """
@@ -10,18 +11,24 @@ The program is solved in floating point, read off in whole increments and checke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from kernel.rebalancing.book import Book, Position, open_book, settle
+from kernel.rebalancing.book import Book, Position, open_book
+from kernel.rebalancing.conflicts import explain_conflict
 from kernel.rebalancing.costs import CostModel, trade_cost
-from kernel.rebalancing.mixed_integer import SearchEnd, SearchSettings
+from kernel.rebalancing.limit_prices import price_limits
+from kernel.rebalancing.limit_reports import report_limits
+from kernel.rebalancing.lots import LotSale
+from kernel.rebalancing.mixed_integer import SearchEnd
 from kernel.rebalancing.money import CENT, ZERO, to_cents
-from kernel.rebalancing.program import SearchResult, TradeProgram, rounding_reserve
+from kernel.rebalancing.plan_search import Found, find_plan, no_trades, remaining
+from kernel.rebalancing.quality import BoundSource, Concession, LimitPrice, LimitReport, PlanConflict, PlanQuality
 from kernel.rebalancing.reasons import TargetMiss, target_misses, trade_reason
-from kernel.rebalancing.repair import Quantities, drop_least_useful
 from kernel.rebalancing.request import CASH, TradeRequest
+from kernel.rebalancing.settle import Quantities, lot_sales, sales_tax, settle, tracking_error
+from kernel.rebalancing.tax import SalesTax
 from kernel.status import Status
 
 # An objective this close to its bound, relatively, equals it up to floating point.
@@ -74,9 +81,9 @@ class TradePlan:
         message: One sentence on the outcome.
         trades: In order of priority.
         misses: Positions that stay away from their target, with the reason.
-        objective: sum |value after - target value| + unrounded cost, money.
+        objective: distance + unrounded cost + weight * unrounded tax, money.
         lower_bound: No set of trades has a smaller objective, money.
-        gap: (objective - lower_bound) / objective, zero for an objective of zero.
+        gap: (objective - lower_bound) / |objective|, zero where they are equal.
         total_value: Money before trading.
         cash_before: Money.
         cash_after: Money, to the cent where cash_before is.
@@ -85,6 +92,16 @@ class TradePlan:
         current_allocation: Weight per instrument and "CASH" before trading; empty without value.
         planned_allocation: Weight per instrument and "CASH" after trading, of the value after costs.
         nodes: Branch-and-bound nodes of the search.
+        quality: Objective, bound and their parts.
+        tax: Tax that the sales add to the year's; None where sales are not taxed.
+        lot_sales: By instrument, the lots that a sale is filled from; their quantities add up to the sale's.
+        disallowed: Losses of the sales that a wash sale disallows and losses that purchases take back, money, >= 0.
+        limits: Every limit at the planned trades.
+        limit_prices: What limits cost, largest price first; empty where not asked for.
+        conflict: What contradicts, where no trades keep the limits.
+        concessions: What only the limits made necessary.
+        tracking_error_before: Annual, before trading; None without a risk model.
+        tracking_error_after: Annual, after trading.
     """
 
     status: Status
@@ -103,17 +120,16 @@ class TradePlan:
     current_allocation: Mapping[str, Decimal]
     planned_allocation: Mapping[str, Decimal]
     nodes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What the search says about the trades that are kept."""
-
-    status: Status
-    message: str
-    lower_bound: Decimal = ZERO
-    nodes: int = 0
-    feasible: bool = True
+    quality: PlanQuality = field(default_factory=PlanQuality)
+    tax: SalesTax | None = None
+    lot_sales: Mapping[str, tuple[LotSale, ...]] = field(default_factory=dict)
+    disallowed: Decimal = ZERO
+    limits: tuple[LimitReport, ...] = ()
+    limit_prices: tuple[LimitPrice, ...] = ()
+    conflict: PlanConflict | None = None
+    concessions: tuple[Concession, ...] = ()
+    tracking_error_before: float | None = None
+    tracking_error_after: float | None = None
 
 
 def plan_trades(request: TradeRequest) -> TradePlan:
@@ -129,89 +145,88 @@ def plan_trades(request: TradeRequest) -> TradePlan:
         ProblemError: The request cannot be posed: a missing price, a number out of range, targets above the whole.
     """
     book = open_book(request)
-    program = TradeProgram(book)
-    found = program.closest_plan(request.search)
-    idle = (ZERO,) * len(book.positions)
+    found = find_plan(book, request.search)
+    left = remaining(request.search, found.seconds)
     if found.end is SearchEnd.INFEASIBLE:
-        return _report(book, idle, _infeasible(book, program, request.search))
-    if found.end is SearchEnd.FAILED:
-        return _report(book, idle, _nothing_found(found))
-    quantities = _within_limits(book, found.quantities or idle, request.search)
-    if quantities is None:
-        return _report(book, idle, _nothing_found(found))
-    return _report(book, quantities, _judge(book, quantities, found))
+        conflict = explain_conflict(book, left)
+        return replace(_report(found, Status.INFEASIBLE, conflict.sentence), conflict=conflict)
+    if found.trades is None:
+        return _report(found, *_nothing_found(found))
+    plan = _report(found, *_judge(found))
+    if not request.price_limits:
+        return plan
+    prices = price_limits(found, left)
+    priced = {price.name for price in prices}
+    limits = tuple(replace(limit, binding=limit.binding or limit.name in priced) for limit in plan.limits)
+    return replace(plan, limits=limits, limit_prices=prices)
 
 
-def _within_limits(book: Book, quantities: Quantities, search: SearchSettings) -> Quantities | None:
-    """Trades that still keep every limit after rounding; None if there are none near."""
-    if not settle(book, quantities).violation:
-        return quantities
-    narrowed = _same_directions(book, quantities)
-    resized = TradeProgram(narrowed, rounding_reserve(narrowed)).closest_plan(search).quantities
-    candidates = (resized and drop_least_useful(book, resized), drop_least_useful(book, quantities))
-    valid = [candidate for candidate in candidates if candidate is not None]
-    return min(valid, key=lambda candidate: settle(book, candidate).objective, default=None)
-
-
-def _same_directions(book: Book, quantities: Quantities) -> Book:
-    """The problem narrowed to what is bought and sold already, where only the sizes are left to decide."""
-    pairs = zip(book.positions, quantities, strict=True)
-    positions = (replace(p, can_buy=p.can_buy and q > ZERO, can_sell=p.can_sell and q < ZERO) for p, q in pairs)
-    return replace(book, positions=tuple(positions))
-
-
-def _judge(book: Book, quantities: Quantities, found: SearchResult) -> _Verdict:
-    objective = settle(book, quantities).objective
-    bound = min(found.lower_bound, objective)
-    distance = objective - bound
-    if distance < CENT or distance <= _EQUAL * objective:
-        return _Verdict(Status.OPTIMAL, "No set of trades comes closer to the target.", bound, found.nodes)
+def _judge(found: Found) -> tuple[Status, str]:
+    objective = found.settlement.objective
+    distance = objective - min(found.lower_bound, objective)
+    if distance < CENT or distance <= _EQUAL * abs(objective):
+        return Status.OPTIMAL, "No set of trades comes closer to the target."
     sentence = f"A better set of trades would gain at most {to_cents(distance)}."
     if found.end is SearchEnd.LIMIT:
-        return _Verdict(Status.LIMIT_REACHED, f"The search was stopped. {sentence}", bound, found.nodes)
-    return _Verdict(Status.OPTIMAL_TO_TOLERANCE, sentence, bound, found.nodes)
+        return Status.LIMIT_REACHED, f"The search was stopped. {sentence}"
+    return Status.OPTIMAL_TO_TOLERANCE, sentence
 
 
-def _infeasible(book: Book, program: TradeProgram, search: SearchSettings) -> _Verdict:
-    """Without trades only the minimum cash can be broken, so this is what cannot be reached."""
-    sentence = f"No trades within the limits raise cash to {book.limits.min_cash}"
-    best = program.most_cash(search).quantities
-    if best is not None:
-        sentence += f"; the most they reach is {to_cents(settle(book, best).cash)}"
-    return _Verdict(Status.INFEASIBLE, f"{sentence}.", feasible=False)
-
-
-def _nothing_found(found: SearchResult) -> _Verdict:
+def _nothing_found(found: Found) -> tuple[Status, str]:
     """The search ended without trades where trades are needed, or with trades that rounding made invalid."""
     if found.end is SearchEnd.LIMIT:
-        sentence = "The search was stopped before it found trades that keep the limits."
-        return _Verdict(Status.LIMIT_REACHED, sentence, found.lower_bound, found.nodes, feasible=False)
-    sentence = "No trades keep the limits once rounded to increments and cents."
+        return Status.LIMIT_REACHED, "The search was stopped before it found trades that keep the limits."
     if found.end is SearchEnd.FAILED:
-        sentence = "The solver failed."
-    return _Verdict(Status.NUMERICAL_FAILURE, sentence, feasible=False)
+        return Status.NUMERICAL_FAILURE, "The solver failed."
+    return Status.NUMERICAL_FAILURE, "No trades keep the limits once rounded to increments and cents."
 
 
-def _report(book: Book, quantities: Quantities, verdict: _Verdict) -> TradePlan:
-    outcome, total = settle(book, quantities), book.total_value
-    bound = min(verdict.lower_bound, outcome.objective)
+def _report(found: Found, status: Status, message: str) -> TradePlan:
+    book, outcome, total = found.book, found.settlement, found.book.total_value
+    trades = found.trades or no_trades(book)
+    quality = _quality(found)
     return TradePlan(
-        status=verdict.status,
-        feasible=verdict.feasible,
-        message=verdict.message,
-        trades=_trades(book, quantities, total),
-        misses=target_misses(book, quantities),
-        objective=outcome.objective,
-        lower_bound=bound,
-        gap=float((outcome.objective - bound) / outcome.objective) if outcome.objective else 0.0,
+        status=status,
+        feasible=found.trades is not None,
+        message=message,
+        trades=_trades(book, trades.quantities, total),
+        misses=target_misses(book, trades.quantities),
+        objective=quality.objective,
+        lower_bound=quality.lower_bound,
+        gap=quality.gap,
         total_value=total,
         cash_before=book.cash,
         cash_after=outcome.cash,
         total_cost=outcome.cost,
         turnover=outcome.turnover_value / total if total else ZERO,
-        current_allocation=_allocation(book, (ZERO,) * len(quantities), book.cash),
-        planned_allocation=_allocation(book, quantities, outcome.cash),
-        nodes=verdict.nodes,
+        current_allocation=_allocation(book, no_trades(book).quantities, book.cash),
+        planned_allocation=_allocation(book, trades.quantities, outcome.cash),
+        nodes=found.nodes,
+        quality=quality,
+        tax=sales_tax(book, trades),
+        lot_sales=lot_sales(book, trades),
+        disallowed=outcome.gains.disallowed,
+        limits=report_limits(book, trades.quantities, outcome),
+        concessions=found.concessions if found.trades is not None else (),
+        tracking_error_before=tracking_error(book, no_trades(book).quantities),
+        tracking_error_after=outcome.tracking_error,
+    )
+
+
+def _quality(found: Found) -> PlanQuality:
+    outcome, idle = found.settlement, settle(found.book, no_trades(found.book))
+    bound = min(found.lower_bound, outcome.objective) if found.trades is not None else outcome.objective
+    source = BoundSource.EXACT if found.end is SearchEnd.SOLVED else BoundSource.SEARCH
+    relaxation = min(found.relaxation, bound)
+    return PlanQuality(
+        objective=outcome.objective,
+        lower_bound=bound,
+        bound_source=BoundSource.RELAXATION if source is BoundSource.SEARCH and relaxation == bound else source,
+        relaxation_bound=relaxation,
+        distance=outcome.distance,
+        cost=outcome.unrounded_cost,
+        tax=outcome.tax,
+        no_trade_objective=None if idle.violation else idle.objective,
     )
 
 
@@ -229,7 +244,7 @@ def _trade(position: Position, quantity: Decimal, costs: CostModel, total: Decim
         price=position.price,
         value=to_cents(abs(quantity) * position.price),
         weight_change=quantity * position.price / total,
-        cost=trade_cost(abs(quantity), position.price, costs).total,
+        cost=trade_cost(abs(quantity), position.price, costs, position.power).total,
         priority=priority,
         reason=trade_reason(position, quantity, total),
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from decimal import Decimal
 
+from kernel.rebalancing.household import Household, HouseholdLot, RealizedLoss, SamePurchase, WashPolicies
+from kernel.rebalancing.lots import Term
 from kernel.rebalancing.money import ZERO
+from kernel.rebalancing.tax_rules import TaxRuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,12 @@ class WashExposure:
         replacements: Shares bought within the window before the day, still held and not matched yet: as many shares
             sold at a loss now are disallowed. Lots of the account's own that are sold first do not count against
             themselves; `own` says which of them are its own.
-        own: Shares per lot id of the account's own among `replacements`: they replace other lots, and themselves only
-            by the literal reading.
+        own: Shares per lot id of the account's own among `replacements`, in the order of purchase: they replace other
+            lots, and themselves only by the literal reading.
         retirement: Shares among `replacements` that are in retirement accounts: the loss is lost for good.
         open_losses: In the order of the sales.
         identical: Other instruments of the request that are substantially identical: buying them replaces, too.
+        literal: Whether shares left of a lot replace those sold from it.
     """
 
     replacements: Decimal = ZERO
@@ -46,3 +51,119 @@ class WashExposure:
     retirement: Decimal = ZERO
     open_losses: tuple[OpenLoss, ...] = ()
     identical: frozenset[str] = frozenset()
+    literal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseLock:
+    """Days on which a purchase of an instrument disallows a loss that was taken.
+
+    Attributes:
+        until: First day on which a purchase disallows none of the losses known now.
+        loss_at_risk: Losses that a purchase now can disallow, money, > 0.
+    """
+
+    until: date
+    loss_at_risk: Decimal
+
+
+def wash_exposure(
+    household: Household,
+    account_id: str,
+    day: date,
+    instruments: Collection[str],
+    rules: TaxRuleSet,
+    *,
+    policies: WashPolicies,
+) -> dict[str, WashExposure]:
+    """What trades of an account on a day meet in the wash-sale window.
+
+    Args:
+        household: All accounts that count together.
+        account_id: The account that trades. Sales of a retirement account meet no replacements.
+        day: The day of the trades.
+        instruments: What may be traded.
+        rules: Rules that hold on the day.
+        policies: How the rule is read.
+
+    Returns:
+        By instrument; those that meet nothing are left out.
+
+    Raises:
+        ProblemError: The account is not one of the household.
+
+    References:
+        26 USC 1091(a); Rev. Rul. 2008-5.
+    """
+    sells_taxed = not household.account(account_id).retirement
+    held = _recent(household, day, rules) if sells_taxed else []
+    losses = _open(household, day, rules)
+    literal = policies.same_purchase is SamePurchase.LITERAL
+    found: dict[str, WashExposure] = {}
+    for name in instruments:
+        identical = household.identical.to(name)
+        replacements = [lot for lot in held if lot.instrument_id in identical]
+        open_losses = tuple(_open_loss(loss, rules) for loss in losses if loss.instrument_id in identical)
+        others = frozenset(instruments) & identical - {name}
+        if replacements or open_losses or others:
+            exposure = _replacing(household, account_id, replacements)
+            found[name] = replace(exposure, open_losses=open_losses, identical=others, literal=literal)
+    return found
+
+
+def purchase_locks(household: Household, day: date, rules: TaxRuleSet) -> dict[str, PurchaseLock]:
+    """What should not be bought on a day, in any account, because it would disallow a loss.
+
+    The day that many days after the loss as the window has is still locked.
+
+    Args:
+        household: All accounts that count together.
+        day: The day.
+        rules: Rules that hold on the day.
+
+    Returns:
+        By instrument, those that are substantially identical to what was sold included, in the order of their ids.
+    """
+    locks: dict[str, PurchaseLock] = {}
+    for loss in _open(household, day, rules):
+        until = _free_on(loss, rules)
+        for name in household.identical.to(loss.instrument_id):
+            known = locks.get(name, PurchaseLock(until, ZERO))
+            locks[name] = PurchaseLock(max(until, known.until), known.loss_at_risk + loss.loss)
+    return dict(sorted(locks.items()))
+
+
+def _recent(household: Household, day: date, rules: TaxRuleSet) -> list[HouseholdLot]:
+    """Lots that replace what is sold on the day, in the order of purchase."""
+    return sorted(
+        (
+            held
+            for held in household.lots
+            if not held.lot.replaced_loss and abs((held.acquired_on - day).days) <= rules.wash_sale_days
+        ),
+        key=lambda held: held.acquired_on,
+    )
+
+
+def _open(household: Household, day: date, rules: TaxRuleSet) -> list[RealizedLoss]:
+    """Losses that a purchase on the day disallows, in the order of disposition."""
+    return sorted(
+        (loss for loss in household.losses if abs((loss.sold_on - day).days) <= rules.wash_sale_days),
+        key=lambda loss: (loss.sold_on, loss.acquired_on),
+    )
+
+
+def _free_on(loss: RealizedLoss, rules: TaxRuleSet) -> date:
+    return loss.sold_on + timedelta(days=rules.wash_sale_days + 1)
+
+
+def _open_loss(loss: RealizedLoss, rules: TaxRuleSet) -> OpenLoss:
+    return OpenLoss(loss.quantity, loss.loss / loss.quantity, loss.term is Term.SHORT, _free_on(loss, rules))
+
+
+def _replacing(household: Household, account_id: str, replacements: list[HouseholdLot]) -> WashExposure:
+    return WashExposure(
+        replacements=sum((held.quantity for held in replacements), ZERO),
+        own=tuple((held.lot_id, held.quantity) for held in replacements if held.account_id == account_id),
+        retirement=sum((held.quantity for held in replacements if household.account(held.account_id).retirement), ZERO),
+    )

@@ -1,35 +1,42 @@
-"""One rebalance plan, from its inputs to trades, tax and expected improvement."""
+"""One rebalance plan, from its inputs to trades, their order, their tax, and what they improve."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from decimal import Decimal
 
 import numpy as np
 
 from kernel import performance
-from kernel.rebalancing.lots import GainRates, LotMethod, LotSale, Sale, TaxLot, select_lots
+from kernel.rebalancing.costs import PowerImpact
+from kernel.rebalancing.policy import PolicyTarget
+from kernel.rebalancing.policy_trades import PolicyPlan, plan_policy, policy_remarks
+from kernel.rebalancing.remarks import Remark
 from kernel.rebalancing.request import TradeRequest
-from kernel.rebalancing.tax import NetGains, SalesTax, TaxRules, tax_of_sales
-from kernel.rebalancing.trades import TradeAction, TradePlan, plan_trades
-from server.compute.estimate import Estimate, estimate
+from kernel.rebalancing.strategies import Strategy, StrategyKind, apply_strategy, strategy_remarks
+from kernel.rebalancing.trades import TradePlan, plan_trades
+from kernel.solution import Explanation, Solution
+from kernel.status import Status
+from server.compute.estimate import Estimate
 from server.compute.inputs import Floats, MarketInputs
-from server.compute.optimization import OptimizationAnswer, measure_weights, run_optimization
+from server.compute.measures import tracking_error
+from server.compute.memory import remembered_estimate
+from server.compute.optimization import measure_weights, run_optimization
+from server.compute.policy import PolicyInputs, against_benchmark, find_policy_target, policy_trading
+from server.compute.sequence import SequenceContext, Sequenced, daily_volatilities, sequence_plan
+from server.compute.tax_context import TaxContext
+from server.compute.taxes import TaxAssessment, assess, trade_tax
+from server.compute.trading import needs_risk, tracking_risk, with_universe
 from server.compute.weights import exact_weights
+from server.errors import NotReady
+from server.rebalance_specs import RebalanceSpec, StrategySpec
 from server.specs import ModelSpec, OptimizationSpec
 
+_DAYS_PER_YEAR = 252.0
 
-@dataclass(frozen=True, slots=True)
-class TaxInputs:
-    """How sales are taxed."""
-
-    lots: Mapping[str, tuple[TaxLot, ...]]
-    method: LotMethod
-    rates: GainRates
-    sold_on: date
+Estimator = Callable[[MarketInputs, ModelSpec], Estimate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,79 +45,189 @@ class RebalanceInputs:
 
     Attributes:
         market: The universe: holdings and targets.
-        trading: Holdings, cash, prices and limits; its target is replaced when `optimization` is given.
-        optimization: The optimization that finds the target, for the target type optimal.
+        trading: Holdings, cash, prices and limits; the target is empty where it is found here.
         model: Estimators of the expected improvement.
+        optimization: The optimization that finds the target, for the target type optimal.
+        policy: The policy that finds it, for the target type policy.
+        price_limits: Whether the price of each binding limit is found.
     """
 
     market: MarketInputs
     trading: TradeRequest
-    tax: TaxInputs
+    spec: RebalanceSpec
+    taxes: TaxContext
+    sequence: SequenceContext
     model: ModelSpec
     optimization: OptimizationSpec | None = None
+    policy: PolicyInputs | None = None
+    price_limits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MissingTarget:
+    """Why there is nothing to trade towards."""
+
+    status: Status
+    message: str
+    explanation: Explanation | None = None
+    solution: Solution | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RebalanceAnswer:
-    """A plan with its tax and what it improves. `plan` is None when the optimization found no target."""
+    """A plan with its tax and what it improves. `plan` is None when no target was found.
+
+    Attributes:
+        missing: Why there is no target, where there is none.
+        before, after, estimate: None where prices do not serve for an estimate and nothing needs one.
+        policy: The plan with what was loosened for it, for the target type policy.
+        remarks: Of the strategy and of the estimate.
+        processor_seconds: Of the whole plan.
+    """
 
     target: Mapping[str, Decimal]
     plan: TradePlan | None
-    lot_sales: Mapping[str, tuple[LotSale, ...]]
-    tax: SalesTax | None
-    before: performance.PerformanceReport
+    taxes: TaxAssessment | None
+    sequenced: Sequenced | None
+    missing: MissingTarget | None
+    before: performance.PerformanceReport | None
     after: performance.PerformanceReport | None
-    estimate: Estimate
-    lot_method: LotMethod
-    optimized: OptimizationAnswer | None
+    estimate: Estimate | None
+    policy: PolicyPlan | None
+    remarks: tuple[Remark, ...]
     solve_seconds: float
+    processor_seconds: float
 
 
-def run_rebalance(inputs: RebalanceInputs) -> RebalanceAnswer:
-    """Find the target where it is to be found, then the trades, their tax, and what they improve."""
-    started = time.perf_counter()
-    optimized = None if inputs.optimization is None else run_optimization(inputs.market, inputs.optimization)
-    estimated = estimate(inputs.market, inputs.model) if optimized is None else optimized.estimate
-    target = inputs.trading.target_weights if optimized is None else _target(optimized)
-    before = measure_weights(inputs.market, estimated, inputs.model, inputs.market.weights_with_cash)
-    plan = None if target is None else plan_trades(replace(inputs.trading, target_weights=target))
-    sales = {} if plan is None else _lot_sales(plan, inputs.tax)
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """Where a plan is to lead: weights, or why there are none."""
+
+    estimated: Estimate | None
+    weights: Mapping[str, Decimal] | None
+    missing: MissingTarget | None = None
+    policy: PolicyTarget | None = None
+    remarks: tuple[Remark, ...] = ()
+
+
+def run_rebalance(inputs: RebalanceInputs, estimator: Estimator = remembered_estimate) -> RebalanceAnswer:
+    """Find the target where it is to be found, then the trades, their order, their tax, and what they improve.
+
+    Args:
+        inputs: Of the plan.
+        estimator: Makes the estimate of a market by a model.
+
+    Raises:
+        NotReady: A limit or the target needs an estimate, and prices do not serve for one.
+    """
+    started, worked = time.perf_counter(), time.process_time()
+    aim = _aim(inputs, estimator)
+    plan, policy, remarks = (None, None, ()) if aim.weights is None else _plan(inputs, aim, aim.weights)
     return RebalanceAnswer(
-        target=target or {},
+        target=aim.weights or {},
         plan=plan,
-        lot_sales=sales,
-        tax=_tax(sales, inputs.tax),
-        before=before,
-        after=None if plan is None else measure_weights(inputs.market, estimated, inputs.model, _planned(inputs, plan)),
-        estimate=estimated,
-        lot_method=inputs.tax.method,
-        optimized=optimized,
+        taxes=None if plan is None else _assessed(inputs, plan),
+        sequenced=None if plan is None else sequence_plan(plan, inputs.trading, inputs.market, inputs.sequence),
+        missing=aim.missing,
+        before=_measured(inputs, aim.estimated, inputs.market.weights_with_cash),
+        after=None if plan is None else _measured(inputs, aim.estimated, _planned(inputs, plan)),
+        estimate=aim.estimated,
+        policy=policy,
+        remarks=(*aim.remarks, *remarks),
         solve_seconds=time.perf_counter() - started,
+        processor_seconds=time.process_time() - worked,
     )
 
 
-def _target(optimized: OptimizationAnswer) -> dict[str, Decimal] | None:
-    weights = optimized.solution.weights
-    if weights is None:
-        return None
-    return exact_weights(dict(zip(optimized.names, weights.tolist(), strict=True)))
+def _aim(inputs: RebalanceInputs, estimator: Estimator) -> _Aim:
+    if inputs.optimization is not None:
+        optimized = run_optimization(inputs.market, inputs.optimization)
+        solution = optimized.solution
+        if solution.weights is None:
+            missing = MissingTarget(solution.status, solution.message, solution.explanation, solution)
+            return _Aim(optimized.estimate, None, missing)
+        named = dict(zip(optimized.names, solution.weights.tolist(), strict=True))
+        return _Aim(optimized.estimate, exact_weights(named))
+    if inputs.policy is not None:
+        estimated = estimator(inputs.market, inputs.model)
+        seconds = inputs.trading.search.time_limit_seconds
+        policy = find_policy_target(inputs.policy, inputs.market, estimated, inputs.trading, seconds)
+        if policy.weights is None:
+            missing = MissingTarget(policy.status, policy.message, policy.explanation)
+            return _Aim(estimated, None, missing, remarks=policy_remarks(policy))
+        return _Aim(estimated, policy.weights, policy=policy)
+    try:
+        return _Aim(estimator(inputs.market, inputs.model), inputs.trading.target_weights)
+    except NotReady as error:
+        if needs_risk(inputs.spec.distance, inputs.trading.limits):
+            raise
+        remark = Remark("no_estimate", "", f"what the plan improves is not estimated: {error}")
+        return _Aim(None, inputs.trading.target_weights, remarks=(remark,))
+
+
+def _plan(
+    inputs: RebalanceInputs, aim: _Aim, target: Mapping[str, Decimal]
+) -> tuple[TradePlan, PolicyPlan | None, tuple[Remark, ...]]:
+    strategy = _strategy(inputs.spec.strategy)
+    trading = _trading(inputs, aim.estimated, target)
+    if aim.policy is not None:
+        trading = policy_trading(trading, aim.policy)
+    outcome = apply_strategy(trading, strategy)
+    partly = strategy.kind is not StrategyKind.FULL
+    policy = None if aim.policy is None else plan_policy(outcome.request, aim.policy, no_worse=partly)
+    plan = plan_trades(outcome.request) if policy is None else policy.plan
+    said = () if policy is None else policy.remarks
+    return plan, policy, (*outcome.remarks, *said, *strategy_remarks(plan, target, strategy))
+
+
+def _measured(inputs: RebalanceInputs, estimated: Estimate | None, w: Floats) -> performance.PerformanceReport | None:
+    return None if estimated is None else measure_weights(inputs.market, estimated, inputs.model, w)
+
+
+def _strategy(spec: StrategySpec) -> Strategy:
+    return Strategy(StrategyKind(spec.strategy), spec.cash_flow, spec.drift_measure, spec.threshold)
+
+
+def _trading(inputs: RebalanceInputs, estimated: Estimate | None, target: Mapping[str, Decimal]) -> TradeRequest:
+    """The trading problem with everything that the universe adds to it."""
+    spec, market = inputs.spec, inputs.market
+    trading = with_universe(replace(inputs.trading, target_weights=target), spec, market)
+    risk = None
+    if estimated is not None and needs_risk(spec.distance, trading.limits):
+        risk = tracking_risk(estimated.moments, target, spec.risk_aversion)
+        if spec.tracking_benchmark_id:
+            risk = against_benchmark(tracking_error(market, estimated), market.ids)
+    return replace(
+        trading,
+        costs=replace(trading.costs, power=_power_impacts(inputs)),
+        distance=spec.distance,
+        risk=risk,
+        tax=trade_tax(inputs.taxes, spec.tax, [*trading.holdings, *target]),
+        price_limits=inputs.price_limits,
+    )
+
+
+def _power_impacts(inputs: RebalanceInputs) -> dict[str, PowerImpact]:
+    """The 3/2-power law of the instruments whose volume and volatility are known."""
+    coefficient = inputs.spec.execution.impact_coefficient
+    if coefficient is None:
+        return {}
+    volatilities = daily_volatilities(inputs.market)
+    return {
+        asset.id: PowerImpact(volatilities[asset.id], asset.daily_volume * asset.price, coefficient)
+        for asset in inputs.market.assets
+        if asset.daily_volume and asset.price and asset.id in volatilities
+    }
+
+
+def _assessed(inputs: RebalanceInputs, plan: TradePlan) -> TaxAssessment:
+    return assess(inputs.taxes, inputs.spec.tax, plan, inputs.trading.prices, _volatilities(inputs.market))
+
+
+def _volatilities(market: MarketInputs) -> dict[str, float]:
+    """Annual, by instrument."""
+    return {name: float(value) * _DAYS_PER_YEAR**0.5 for name, value in daily_volatilities(market).items()}
 
 
 def _planned(inputs: RebalanceInputs, plan: TradePlan) -> Floats:
     return np.array([float(plan.planned_allocation.get(name, Decimal(0))) for name in inputs.market.names])
-
-
-def _lot_sales(plan: TradePlan, tax: TaxInputs) -> dict[str, tuple[LotSale, ...]]:
-    """The lots that each sale takes; an instrument without lots has none."""
-    return {
-        trade.instrument_id: select_lots(
-            tax.lots[trade.instrument_id], Sale(trade.quantity, trade.price, tax.sold_on), tax.method, tax.rates
-        )
-        for trade in plan.trades
-        if trade.action is TradeAction.SELL and trade.instrument_id in tax.lots
-    }
-
-
-def _tax(sales: Mapping[str, tuple[LotSale, ...]], tax: TaxInputs) -> SalesTax:
-    every = [lot_sale for lot_sales in sales.values() for lot_sale in lot_sales]
-    return tax_of_sales(every, NetGains(), TaxRules(tax.rates))

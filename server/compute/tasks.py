@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from server.compute.batches import run_plans
 from server.compute.factors import run_factors
 from server.compute.frontier import run_frontier, stream_frontier
 from server.compute.optimization import run_optimization
+from server.compute.policy import run_policy_target
 from server.compute.rebalance import run_rebalance
 from server.compute.validation import stream_windows
 
@@ -13,6 +15,8 @@ __all__ = [
     "run_factors",
     "run_frontier",
     "run_optimization",
+    "run_plans",
+    "run_policy_target",
     "run_rebalance",
     "stream_frontier",
     "stream_windows",

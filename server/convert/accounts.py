@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from portfolio_optimization.v1 import portfolio_data_pb2 as pb
-from portfolio_optimization.v1 import trade_pb2
+from portfolio_optimization.v1 import taxes_pb2, trade_pb2
 
 from server.convert.answers import to_json
 from server.convert.faults import FRACTION, Faults
-from server.convert.text_values import MONEY, MONEY_NOT_NEGATIVE, read_decimal, shortest_decimal
+from server.convert.text_values import (
+    MONEY,
+    MONEY_NOT_NEGATIVE,
+    read_day,
+    read_decimal,
+    shortest_decimal,
+    write_decimal,
+)
 from server.errors import NotReady
 from storage.records import Json, Portfolio
 
 _HIGHEST_OPTION_LEVEL = 5
+_MOST_DATED_RATES = 1000
 _ACCOUNT_TYPES = (pb.ACCOUNT_TYPE_TAXABLE, pb.ACCOUNT_TYPE_TAX_DEFERRED, pb.ACCOUNT_TYPE_TAX_EXEMPT)
 _LOT_METHODS = {
     trade_pb2.LOT_METHOD_FIFO: "fifo",
@@ -33,20 +42,24 @@ _AMOUNTS = {
     "carried_short_term_loss_amount": MONEY_NOT_NEGATIVE,
     "carried_long_term_loss_amount": MONEY_NOT_NEGATIVE,
 }
-# Where the account's JSON keeps the state of the tax year.
-_TAX = "tax"
+_FRACTIONS = ("ordinary_rate", "carried_loss_value")
+# Where storage has columns for them.
+_IN_COLUMNS = ("short_term_rate", "long_term_rate", "lot_method")
+_INITIAL_MARGIN, _MAINTENANCE_MARGIN = 0.5, 0.25
+# Where the account's JSON keeps the tax settings.
+TAX = "tax"
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
 class TaxTerms:
-    """Tax settings: rates as fractions, how lots are chosen, and the amounts of the tax year by field name."""
+    """Tax settings: rates as fractions, how lots are chosen, and all others by field name."""
 
     short_term_rate: Decimal
     long_term_rate: Decimal
     lot_method: str
-    amounts: Json
+    others: Json
 
 
 def read_account(field: str, message: pb.AccountSettings, faults: Faults) -> Json:
@@ -58,24 +71,66 @@ def read_account(field: str, message: pb.AccountSettings, faults: Faults) -> Jso
     if message.option_approval_level > _HIGHEST_OPTION_LEVEL:
         found = message.option_approval_level
         faults.add(f"{field}.option_approval_level", f"must be at most {_HIGHEST_OPTION_LEVEL}, not {found}")
+    _check_margins(field, message, faults)
     for name in ("do_not_buy", "do_not_sell", "do_not_trade"):
         for k, instrument_id in enumerate(getattr(message, name)):
             faults.identifier(f"{field}.{name}[{k}]", instrument_id)
     return to_json(message)
 
 
+def _check_margins(field: str, message: pb.AccountSettings, faults: Faults) -> None:
+    initial = faults.limit(f"{field}.initial_margin", message.initial_margin)
+    maintenance = faults.limit(f"{field}.maintenance_margin", message.maintenance_margin)
+    needed = _INITIAL_MARGIN if initial is None else initial
+    kept = _MAINTENANCE_MARGIN if maintenance is None else maintenance
+    if kept > needed:
+        faults.add(f"{field}.maintenance_margin", f"must be at most the initial margin of {needed:g}, not {kept:g}")
+
+
 def read_tax(field: str, message: pb.TaxSettings, faults: Faults) -> TaxTerms:
     """Tax settings; an absent message is no tax."""
     for name, exact in _AMOUNTS.items():
         read_decimal(f"{field}.{name}", getattr(message, name), exact, faults)
+    for name in _FRACTIONS:
+        # An absent one reads as zero, which is right too.
+        faults.number(f"{field}.{name}", getattr(message, name), FRACTION)
+    faults.identifier(f"{field}.jurisdiction", message.jurisdiction, required=False)
+    _check_dated_rates(f"{field}.dated_rates", message, faults)
+    _check_policies(f"{field}.wash_sale_policies", message.wash_sale_policies, faults)
     short = faults.number(f"{field}.short_term_rate", message.short_term_rate, FRACTION)
     long = faults.number(f"{field}.long_term_rate", message.long_term_rate, FRACTION)
     return TaxTerms(
         short_term_rate=shortest_decimal(short),
         long_term_rate=shortest_decimal(long),
         lot_method=_read_lot_method(f"{field}.lot_method", message, faults),
-        amounts={name: getattr(message, name) for name in _AMOUNTS if getattr(message, name)},
+        others={name: value for name, value in to_json(message).items() if name not in _IN_COLUMNS},
     )
+
+
+def _check_dated_rates(field: str, message: pb.TaxSettings, faults: Faults) -> None:
+    if len(message.dated_rates) > _MOST_DATED_RATES:
+        faults.add(field, f"must have at most {_MOST_DATED_RATES} items, not {len(message.dated_rates)}")
+        return
+    days = []
+    for k, rates in enumerate(message.dated_rates):
+        at = f"{field}[{k}]"
+        days.append(read_day(f"{at}.from_date", rates.from_date, faults))
+        if not rates.from_date:
+            faults.add(f"{at}.from_date", "is required")
+        faults.number(f"{at}.short_term_rate", rates.short_term_rate, FRACTION)
+        faults.number(f"{at}.long_term_rate", rates.long_term_rate, FRACTION)
+    for k, (earlier, later) in enumerate(pairwise(days), 1):
+        if earlier and later and earlier >= later:
+            faults.add(f"{field}[{k}].from_date", f"must be after {earlier.isoformat()}, not {later.isoformat()}")
+
+
+def _check_policies(field: str, message: taxes_pb2.WashSalePolicies, faults: Faults) -> None:
+    for name, kind in (
+        ("same_purchase", taxes_pb2.WashSalePolicies.SamePurchase),
+        ("holding_period", taxes_pb2.WashSalePolicies.HoldingPeriod),
+    ):
+        if getattr(message, name) not in kind.values():
+            faults.add(f"{field}.{name}", f"must be one of {', '.join(kind.keys())}")
 
 
 def _read_lot_method(field: str, message: pb.TaxSettings, faults: Faults) -> str:
@@ -90,23 +145,39 @@ def _read_lot_method(field: str, message: pb.TaxSettings, faults: Faults) -> str
 
 def account_json(account: Json, tax: TaxTerms) -> Json:
     """The account as storage keeps it: restrictions on top, where rebalancing looks for them."""
-    return account | ({_TAX: tax.amounts} if tax.amounts else {})
+    return account | ({TAX: tax.others} if tax.others else {})
+
+
+def with_realized(account: Json, short_term: Decimal, long_term: Decimal) -> Json:
+    """The account with gains, negative for losses, added to what the tax year has realised so far.
+
+    Args:
+        account: As storage keeps it.
+        short_term: Recognised short-term gain, money.
+        long_term: Recognised long-term gain, money.
+    """
+    tax = dict(account.get(TAX, {}))
+    for name, gain in (("realized_short_term_amount", short_term), ("realized_long_term_amount", long_term)):
+        total = Decimal(tax.pop(name, "0")) + gain
+        tax |= {name: write_decimal(total)} if total else {}
+    rest = {name: value for name, value in account.items() if name != TAX}
+    return rest | ({TAX: tax} if tax else {})
 
 
 def write_account(portfolio: Portfolio) -> pb.AccountSettings | None:
     """Flags and restrictions; None where there are none."""
-    flags = {name: value for name, value in portfolio.account.items() if name != _TAX}
+    flags = {name: value for name, value in portfolio.account.items() if name != TAX}
     return from_json(flags, pb.AccountSettings(), f"account of portfolio {portfolio.id}") if flags else None
 
 
 def write_tax(portfolio: Portfolio) -> pb.TaxSettings | None:
-    """Rates, method and amounts; None where no tax is charged and lots are sold in their order."""
-    amounts = portfolio.account.get(_TAX, {})
+    """Rates, method and all others; None where no tax is charged and lots are sold in their order."""
+    others = portfolio.account.get(TAX, {})
     short, long = portfolio.short_term_tax_rate, portfolio.long_term_tax_rate
     method = _LOT_METHOD_NUMBERS.get(portfolio.lot_method, trade_pb2.LOT_METHOD_FIFO)
-    if not (amounts or short or long or method != trade_pb2.LOT_METHOD_FIFO):
+    if not (others or short or long or method != trade_pb2.LOT_METHOD_FIFO):
         return None
-    message = from_json(amounts, pb.TaxSettings(), f"tax settings of portfolio {portfolio.id}")
+    message = from_json(others, pb.TaxSettings(), f"tax settings of portfolio {portfolio.id}")
     message.short_term_rate, message.long_term_rate = float(short), float(long)
     message.lot_method = method
     return message

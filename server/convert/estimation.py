@@ -11,6 +11,7 @@ from portfolio_optimization.v1 import estimation_pb2 as pb
 import kernel
 from kernel.estimation.data_checks import Finding, Severity
 from server.compute.estimate import Estimate
+from server.compute.inputs import MarketInputs
 from server.convert.models import RETURNS_METHODS, RISK_METHODS
 from server.specs import OptimizationSpec
 
@@ -43,6 +44,13 @@ def write_provenance(pack_id: str, estimate: Estimate, spec: OptimizationSpec, s
         factor_set_id=estimate.factor_set_id,
         expected_return_shrinkage=estimate.returns_shrinkage,
     )
+
+
+def write_plan_provenance(market: MarketInputs, estimate: Estimate | None, spec: OptimizationSpec) -> pb.Provenance:
+    """Where the numbers of a plan come from; without an estimate, the prices alone."""
+    if estimate is not None:
+        return write_provenance(market.pricing_pack_id, estimate, spec, "")
+    return pb.Provenance(pricing_pack_id=market.pricing_pack_id, as_of=str(market.dates[-1]), versions=VERSIONS)
 
 
 def write_findings(findings: Iterable[Finding]) -> list[pb.DataFinding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portfolio_optimization.v1 import events_pb2, optimization_pb2
+from portfolio_optimization.v1 import drift_pb2, events_pb2, optimization_pb2
 
 from server.convert.answers import to_json
 from server.convert.stored import metadata
@@ -10,6 +10,7 @@ from storage.records import Event, OptimizationRequest
 
 PORTFOLIO_OPTIMIZED = "portfolio_optimized"
 OPTIMIZATION_ENDED = "optimization_ended"
+DRIFT_DETECTED = "drift_detected"
 
 
 def portfolio_optimized(request: OptimizationRequest, response: optimization_pb2.GetOptimizationResponse) -> Event:
@@ -31,6 +32,14 @@ def optimization_ended(request: OptimizationRequest, status: str, message: str) 
     """An optimization ended without a target."""
     payload = events_pb2.OptimizationEnded(optimization_id=request.id, status=status, message=message)
     return Event(portfolio_id=request.portfolio_id, type=OPTIMIZATION_ENDED, payload=to_json(payload))
+
+
+def drift_detected(drift: drift_pb2.GetDriftResponse) -> Event:
+    """The drift of a portfolio has reached its threshold."""
+    payload = events_pb2.DriftDetected(
+        pricing_pack_id=drift.pricing_pack_id, settings=drift.settings, measures=drift.measures
+    )
+    return Event(portfolio_id=drift.portfolio_id, type=DRIFT_DETECTED, payload=to_json(payload))
 
 
 def _ended(response: optimization_pb2.GetOptimizationResponse, status: str) -> optimization_pb2.GetOptimizationResponse:

@@ -24,6 +24,7 @@ from storage.records import Instrument
 _MOST_INSTRUMENTS = 10_000
 _QUALITY = Bounds(0.0, 10.0)
 _VOLUME = Bounds(0.0, 1e15)
+_OPTION_LEVELS = Bounds(0, 5)
 _STATUSES = {
     pb.INSTRUMENT_STATUS_ACTIVE: "active",
     pb.INSTRUMENT_STATUS_HALTED: "halted",
@@ -63,6 +64,9 @@ def _read_instrument(field: str, message: pb.Instrument, faults: Faults) -> Inst
         market_cap=read_decimal(f"{field}.market_cap_amount", message.market_cap_amount, MONEY_ABOVE_ZERO, faults),
         status=_read_status(f"{field}.status", message.status, faults),
         source=read_words(f"{field}.source", message.source, faults),
+        required_option_level=int(
+            faults.number(f"{field}.required_option_level", message.required_option_level, _OPTION_LEVELS)
+        ),
     )
 
 
@@ -97,6 +101,7 @@ def write_instrument(instrument: Instrument) -> pb.Instrument:
         market_cap_amount=write_decimal(instrument.market_cap),
         status=_STATUS_NUMBERS[instrument.status],
         source=instrument.source,
+        required_option_level=instrument.required_option_level,
     )
 
 

@@ -11,14 +11,24 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from kernel.performance import PerformanceReport
 from kernel.rebalancing.drift import DriftMeasure, DriftReport, measure_drift
 from kernel.rebalancing.money import to_cents
-from kernel.rebalancing.trades import TradePlan
-from server.compute.rebalance import RebalanceAnswer, RebalanceInputs
-from server.convert.estimation import write_findings, write_provenance
-from server.convert.solution import allocation, write_explanation, write_outcome
+from kernel.rebalancing.trades import TradeAction, TradePlan
+from server.compute.rebalance import RebalanceAnswer
+from server.compute.restrictions import held_remarks, lot_remarks
+from server.convert.estimation import write_findings, write_plan_provenance
+from server.convert.plan_quality import (
+    write_concessions,
+    write_conflict,
+    write_limit_prices,
+    write_limits,
+    write_quality,
+)
+from server.convert.policies import write_remarks
+from server.convert.sequence import write_sequence
+from server.convert.solution import allocation, write_explanation, write_outcome, write_relaxation
 from server.convert.strategies import STRATEGIES
-from server.convert.taxes import write_tax
+from server.convert.taxes import write_taxes
 from server.convert.trades import write_note, write_trade
-from server.loading import Holdings
+from server.plan_preparing import PreparedPlan
 from server.rebalance_specs import RebalanceSpec
 from server.specs import CASH
 
@@ -27,57 +37,63 @@ def life_of_plan(answer: RebalanceAnswer) -> str:
     """The status of the request that ended with this answer."""
     if answer.plan is not None:
         return "completed" if answer.plan.feasible else "infeasible"
-    assert answer.optimized is not None
-    status = answer.optimized.solution.status
-    return status.value if status.value in ("infeasible", "unbounded", "ill_posed") else "numerical_failure"
+    assert answer.missing is not None
+    found = answer.missing.status.value
+    return found if found in ("infeasible", "unbounded", "ill_posed") else "numerical_failure"
 
 
-def write_plan(
-    answer: RebalanceAnswer, inputs: RebalanceInputs, spec: RebalanceSpec, holdings: Holdings
-) -> pb.RebalancePlanResponse:
+def write_plan(answer: RebalanceAnswer, prepared: PreparedPlan) -> pb.RebalancePlanResponse:
     """All that a plan says; its id and time are added later."""
+    spec, inputs = prepared.spec, prepared.inputs
     message = pb.RebalancePlanResponse(
         portfolio_id=spec.portfolio_id,
         target_type=spec.target_type,
         strategy=STRATEGIES[spec.strategy.strategy],
         pricing_pack_id=inputs.market.pricing_pack_id,
-        portfolio_value_amount=f"{to_cents(holdings.value):f}",
+        portfolio_value_amount=f"{to_cents(prepared.holdings.value):f}",
         optimization_id=spec.optimization_id,
+        policy_id="" if spec.policy is None else spec.policy.policy_id,
+        policy_version=prepared.policy_version,
+        reason=spec.reason,
         current_allocation=allocation(inputs.market.names, inputs.market.weights_with_cash),
         target_allocation=_with_cash(answer.target) if answer.plan is not None else {},
-        provenance=write_provenance(inputs.market.pricing_pack_id, answer.estimate, spec.optimization, ""),
-        data_findings=write_findings(answer.estimate.window.findings),
+        provenance=write_plan_provenance(inputs.market, answer.estimate, spec.optimization),
+        data_findings=[] if answer.estimate is None else write_findings(answer.estimate.window.findings),
+        notes=write_remarks((*prepared.remarks, *answer.remarks)),
     )
-    if answer.plan is None:
-        _write_missing_target(message, answer)
+    if answer.plan is not None:
+        _write_trades(message, answer, answer.plan, prepared)
     else:
-        _write_trades(message, answer, answer.plan, spec)
+        _write_missing_target(message, answer)
     return message
 
 
 def _write_missing_target(message: pb.RebalancePlanResponse, answer: RebalanceAnswer) -> None:
-    """The optimization found no target, so there is nothing to trade towards."""
-    assert answer.optimized is not None
-    solution = answer.optimized.solution
-    message.outcome.CopyFrom(write_outcome(solution.status, solution.message, solution))
-    explanation = write_explanation(solution.explanation)
+    """No target was found, so there is nothing to trade towards."""
+    missing = answer.missing
+    assert missing is not None
+    message.outcome.CopyFrom(write_outcome(missing.status, missing.message, missing.solution))
+    explanation = write_explanation(missing.explanation)
     if explanation is not None:
         message.infeasibility.CopyFrom(explanation)
 
 
 def _write_trades(
-    message: pb.RebalancePlanResponse, answer: RebalanceAnswer, plan: TradePlan, spec: RebalanceSpec
+    message: pb.RebalancePlanResponse, answer: RebalanceAnswer, plan: TradePlan, prepared: PreparedPlan
 ) -> None:
     message.outcome.CopyFrom(write_outcome(plan.status, plan.message))
     message.cash_before_amount = f"{plan.cash_before:f}"
     message.cash_after_amount = f"{plan.cash_after:f}"
     message.trades.extend(map(write_trade, plan.trades))
-    message.notes.extend(map(write_note, plan.misses))
-    message.notes.extend(_tax_notes(answer, plan))
     message.planned_allocation.update({name: float(weight) for name, weight in plan.planned_allocation.items()})
     target = _exact_with_cash(answer.target)
-    message.drift_before.CopyFrom(_write_drift(measure_drift(plan.current_allocation, target)))
-    message.drift_after.CopyFrom(_write_drift(measure_drift(plan.planned_allocation, target)))
+    message.drift_before.CopyFrom(write_drift(measure_drift(plan.current_allocation, target)))
+    message.drift_after.CopyFrom(write_drift(measure_drift(plan.planned_allocation, target)))
+    message.quality.CopyFrom(write_quality(plan.quality))
+    message.constraints.extend(write_limits(plan.limits, plan.limit_prices))
+    message.limit_prices.extend(write_limit_prices(plan.limit_prices))
+    if plan.conflict is not None:
+        message.infeasibility.CopyFrom(write_conflict(plan.conflict))
     message.certificate.CopyFrom(
         common_pb2.Certificate(
             objective_value=float(plan.objective),
@@ -89,14 +105,43 @@ def _write_trades(
             solver_version=message.provenance.versions["scipy"],
         )
     )
-    _write_metrics(message, answer, plan, spec)
+    _write_metrics(message, answer, plan, prepared.spec)
+    if answer.sequenced is not None:
+        write_sequence(message, answer.sequenced)
+    if answer.taxes is not None:
+        write_taxes(message, answer.taxes)
+    if answer.policy is not None:
+        message.applied_relaxations.extend(map(write_relaxation, answer.policy.relaxations))
+    _write_notes(message, answer, plan, prepared)
+
+
+def _write_notes(
+    message: pb.RebalancePlanResponse, answer: RebalanceAnswer, plan: TradePlan, prepared: PreparedPlan
+) -> None:
+    message.notes.extend(write_note(miss, prepared.frozen.get(miss.instrument_id)) for miss in plan.misses)
+    message.notes.extend(write_concessions(plan.concessions))
+    message.notes.extend(write_remarks(held_remarks(_planned_shares(plan, prepared), prepared.states)))
+    sold = {trade.instrument_id for trade in plan.trades if trade.action is TradeAction.SELL}
+    message.notes.extend(write_remarks(lot_remarks(prepared.holdings.portfolio.lots, sold)))
+    message.notes.extend(_tax_notes(answer, plan))
+    if plan.feasible and not plan.trades:
+        text = "no trade brings the portfolio nearer to its target"
+        message.notes.append(pb.PlanNote(code="no_trades", message=text))
+
+
+def _planned_shares(plan: TradePlan, prepared: PreparedPlan) -> dict[str, Decimal]:
+    shares = dict(prepared.holdings.quantities)
+    for trade in plan.trades:
+        signed = trade.quantity if trade.action is TradeAction.BUY else -trade.quantity
+        shares[trade.instrument_id] = shares.get(trade.instrument_id, Decimal(0)) + signed
+    return shares
 
 
 def _tax_notes(answer: RebalanceAnswer, plan: TradePlan) -> Iterator[pb.PlanNote]:
     """Tax falls due later, but it must be paid from somewhere."""
-    if answer.tax is not None and answer.tax.additional_tax > plan.cash_after:
-        tax, cash = answer.tax.additional_tax, plan.cash_after
-        text = f"the sales add {tax} of tax, more than the cash of {cash} left after the trades"
+    tax = Decimal(0) if answer.taxes is None else answer.taxes.chosen.tax.additional_tax
+    if tax > plan.cash_after:
+        text = f"the sales add {tax} of tax, more than the cash of {plan.cash_after} left after the trades"
         yield pb.PlanNote(code="too_little_cash", message=text)
 
 
@@ -106,6 +151,7 @@ def _write_metrics(
     two_way = spec.two_way_turnover
     definition = common_pb2.TURNOVER_DEFINITION_TWO_WAY if two_way else common_pb2.TURNOVER_DEFINITION_ONE_WAY
     gross = sum((trade.value for trade in plan.trades), Decimal(0))
+    before, after = answer.before, answer.after
     message.metrics.CopyFrom(
         pb.RebalanceMetrics(
             turnover=float(plan.turnover) * (2.0 if two_way else 1.0),
@@ -113,16 +159,12 @@ def _write_metrics(
             transaction_costs=float(plan.total_cost),
             transaction_costs_amount=f"{plan.total_cost:f}",
             gross_trade_amount=f"{gross:f}",
-            tracking_error_before=answer.before.tracking_error,
-            tracking_error_after=None if answer.after is None else answer.after.tracking_error,
+            tracking_error_before=None if before is None else before.tracking_error,
+            tracking_error_after=None if after is None else after.tracking_error,
         )
     )
-    if answer.tax is not None:
-        message.metrics.tax_implications = float(answer.tax.additional_tax)
-        message.metrics.tax_amount = f"{answer.tax.additional_tax:f}"
-        message.tax.CopyFrom(write_tax(answer.lot_method, answer.lot_sales, answer.tax))
-    if answer.after is not None:
-        message.metrics.expected_improvement.CopyFrom(_improvement(answer.before, answer.after))
+    if before is not None and after is not None:
+        message.metrics.expected_improvement.CopyFrom(_improvement(before, after))
 
 
 def _improvement(before: PerformanceReport, after: PerformanceReport) -> pb.ImprovementMetrics:
@@ -134,7 +176,8 @@ def _improvement(before: PerformanceReport, after: PerformanceReport) -> pb.Impr
     return message
 
 
-def _write_drift(report: DriftReport) -> drift_pb2.DriftMeasures:
+def write_drift(report: DriftReport) -> drift_pb2.DriftMeasures:
+    """All measures of drift."""
     return drift_pb2.DriftMeasures(
         max_absolute=float(report.max_absolute),
         max_relative=float(report.max_relative or 0),

@@ -21,6 +21,7 @@ from server.convert.text_values import (
     read_decimal,
     read_words,
     refuse_repeats,
+    write_day,
     write_decimal,
 )
 from server.settings import Settings
@@ -41,7 +42,7 @@ class Valuation:
     weights: dict[str, float]
 
 
-def read_portfolio(message: pb.PutPortfolioRequest, _settings: Settings, faults: Faults) -> Portfolio:
+def read_portfolio(message: pb.PutPortfolioRequest, settings: Settings, faults: Faults) -> Portfolio:
     """The portfolio of a request; what is wrong with it is added to `faults`."""
     portfolio, at = message.portfolio, "portfolio"
     if not portfolio.base_currency:
@@ -59,7 +60,7 @@ def read_portfolio(message: pb.PutPortfolioRequest, _settings: Settings, faults:
         long_term_tax_rate=tax.long_term_rate,
         lot_method=tax.lot_method,
         account=account_json(read_account(f"{at}.account", portfolio.account, faults), tax),
-        preferences=read_preferences(f"{at}.preferences", portfolio.preferences, faults),
+        preferences=read_preferences(f"{at}.preferences", portfolio.preferences, settings, faults),
         holdings=holdings,
         lots=lots,
     )
@@ -96,12 +97,18 @@ def _read_lot(field: str, message: pb.TaxLot, faults: Faults) -> TaxLot:
     if not message.quantity:
         faults.add(f"{field}.quantity", "is required")
     cost = message.cost_per_share_amount
+    acquired = read_day(f"{field}.acquired_on", message.acquired_on, faults)
+    since = read_day(f"{field}.held_since", message.held_since, faults)
+    if since is not None and (acquired is None or since > acquired):
+        faults.add(f"{field}.held_since", "must not be after acquired_on, which it needs")
     return TaxLot(
         id=faults.identifier(f"{field}.lot_id", message.lot_id),
         instrument_id=message.instrument_id,
         quantity=read_decimal(f"{field}.quantity", message.quantity, SHARES_ABOVE_ZERO, faults) or _ZERO,
-        acquired_on=read_day(f"{field}.acquired_on", message.acquired_on, faults),
+        acquired_on=acquired,
         cost_per_share=read_decimal(f"{field}.cost_per_share_amount", cost, MONEY_NOT_NEGATIVE, faults),
+        held_since=since,
+        replaced_loss=message.replaced_loss,
     )
 
 
@@ -159,9 +166,11 @@ def _write_lot(lot: TaxLot) -> pb.TaxLot:
     return pb.TaxLot(
         lot_id=lot.id,
         instrument_id=lot.instrument_id,
-        acquired_on="" if lot.acquired_on is None else lot.acquired_on.isoformat(),
+        acquired_on=write_day(lot.acquired_on),
         quantity=write_decimal(lot.quantity),
         cost_per_share_amount=write_decimal(lot.cost_per_share),
+        held_since=write_day(lot.held_since),
+        replaced_loss=lot.replaced_loss,
     )
 
 

@@ -95,7 +95,7 @@ def write_explanation(explanation: Explanation | None) -> pb.InfeasibilityExplan
         return None
     return pb.InfeasibilityExplanation(
         conflicting_constraints=explanation.conflicting,
-        relaxations=map(_write_relaxation, explanation.relaxations),
+        relaxations=map(write_relaxation, explanation.relaxations),
         sentence=explanation.sentence,
         alternatives=map(_write_plan, explanation.alternatives),
         minimality=explanation.minimality.value,
@@ -105,12 +105,13 @@ def write_explanation(explanation: Explanation | None) -> pb.InfeasibilityExplan
 def _write_plan(plan: RelaxationPlan) -> pb.RelaxationPlan:
     return pb.RelaxationPlan(
         kind=plan.kind.value,
-        relaxations=map(_write_relaxation, plan.relaxations),
+        relaxations=map(write_relaxation, plan.relaxations),
         total_points=100.0 * plan.total,
         verified=plan.verified,
         proven_fewest=plan.fewest,
     )
 
 
-def _write_relaxation(r: Relaxation) -> pb.Relaxation:
+def write_relaxation(r: Relaxation) -> pb.Relaxation:
+    """A limit and the value that it has to take."""
     return pb.Relaxation(name=r.name, unit=r.unit, limit=r.limit, relaxed_limit=r.relaxed_limit, change=r.change)

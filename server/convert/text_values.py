@@ -79,6 +79,11 @@ def read_day(field: str, text: str, faults: Faults) -> date | None:
     return day
 
 
+def write_day(day: date | None) -> str:
+    """A day as YYYY-MM-DD; empty where there is none."""
+    return "" if day is None else day.isoformat()
+
+
 def read_code(field: str, text: str, letters: int, faults: Faults) -> str:
     """A code of so many capital letters, such as a currency; empty where it is absent."""
     if text and not re.fullmatch(f"[A-Z]{{{letters}}}", text):

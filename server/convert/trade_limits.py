@@ -144,6 +144,11 @@ def read_lot_method(field: str, number: int, faults: Faults) -> LotMethod | None
     """How lots are chosen."""
     if number not in _LOT_METHODS:
         faults.add(field, f"must be one of {', '.join(map(trade_pb2.LotMethod.Name, _LOT_METHODS))}")
+    return lot_method_of(number)
+
+
+def lot_method_of(number: int) -> LotMethod | None:
+    """The method of a stored number; None where there is none."""
     return _LOT_METHODS.get(number)  # type: ignore[call-overload, no-any-return]
 
 

@@ -33,9 +33,11 @@ def write_trade(trade: Trade) -> trade_pb2.Trade:
     )
 
 
-def write_note(miss: TargetMiss) -> pb.PlanNote:
-    """Why a position stays away from its target."""
+def write_note(miss: TargetMiss, frozen: tuple[str, str] | None = None) -> pb.PlanNote:
+    """Why a position stays away from its target; `frozen` is the code and the phrase of what is not traded."""
     code, reason = _NOTES[miss.reason]
+    if frozen is not None and miss.reason in (MissReason.DO_NOT_BUY, MissReason.DO_NOT_SELL):
+        code, reason = frozen[0], f"it {frozen[1]}"
     direction = "above" if miss.value > 0 else "below"
     message = f"{miss.instrument_id} ends {abs(miss.value)} {direction} its target: {reason}"
     return pb.PlanNote(code=code, instrument_id=miss.instrument_id, message=message)

@@ -17,6 +17,7 @@ from server.imports.problems import ImportRefusedError
 from server.imports.progress import ProgressCallback, terminal_progress
 from server.imports.report import ImportReport
 from server.imports.rows import MAX_ID, TableOptions
+from server.imports.tax_rules import RULES_TABLE, import_tax_rules
 from storage.database import Database
 from storage.errors import Conflict, NotFound
 
@@ -33,11 +34,12 @@ _INSTRUMENTS_HELP = """Instruments; a known one is replaced by what the file say
 
 Columns: id; and, where there are any, name, asset_class (equity), sector, country, currency (USD), lot_size (1 = whole
 shares, 0.000001 = fractions), quality_score (0 to 10), average_daily_volume (shares), market_cap, status (active,
-halted, delisted), source."""
+halted, delisted), source, required_option_level (0 to 5: what an account needs to buy it)."""
 _HOLDINGS_HELP = """Holdings, tax lots and cash of a portfolio, replacing those it has.
 
-Columns: instrument_id, quantity (shares, negative when short); acquired_on, cost_per_share and lot_id make the row a
-tax lot, and then every row of that instrument is one. The row of the instrument CASH has the cash as its quantity."""
+Columns: instrument_id, quantity (shares, negative when short); acquired_on, cost_per_share, lot_id, and where a wash
+sale changed the lot held_since and replaced_loss (true or false) make the row a tax lot, and then every row of that
+instrument is one. The row of the instrument CASH has the cash as its quantity."""
 _PORTFOLIO_HELP = f"""A whole portfolio from a JSON file, replacing the one of that id.
 
 {EXAMPLE}
@@ -51,6 +53,12 @@ _FACTORS_HELP = """Factor returns as an immutable factor set, named by its conte
 
 Wide: a column `date` and one column per factor. Long: columns date, factor, return.
 There is a value for every day and factor."""
+
+_TAX_RULES_HELP = """Tax rules with the days from which they hold; those of the same name and first day are replaced.
+
+Columns: jurisdiction (US), valid_from (YYYY-MM-DD), long_term_months (long-term when held for more), wash_sale_days
+(before and after a sale), yearly_loss_limit and separate_loss_limit (net loss set against other income in a year; the
+latter for those who file separately), source."""
 
 
 def add_import_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,6 +81,8 @@ def add_import_commands(subparsers: argparse._SubParsersAction[argparse.Argument
         "--unit", type=FactorUnit, choices=list(FactorUnit), default=FactorUnit.FRACTION, help="of the values"
     )
     _add_source(factors)
+    tax_rules = _command(subparsers, "tax-rules", _TAX_RULES_HELP, _tax_rules)
+    _add_columns(tax_rules, RULES_TABLE.columns, defaults=True)
 
 
 async def run_import(database: Database, arguments: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
@@ -208,3 +218,8 @@ async def _benchmark(database: Database, arguments: argparse.Namespace, progress
 async def _factors(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:
     options = FactorOptions(arguments.column, arguments.source, FactorUnit(arguments.unit))
     return await import_factors(database, arguments.file, options, progress)
+
+
+async def _tax_rules(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:
+    options = TableOptions(arguments.column, arguments.default)
+    return await import_tax_rules(database, arguments.file, options, progress)

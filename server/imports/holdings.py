@@ -19,7 +19,7 @@ from storage.errors import NotFound
 from storage.portfolios import PortfolioRepository
 from storage.records import Portfolio, utc_now
 
-LOT_COLUMNS = ("acquired_on", "cost_per_share", "lot_id")
+LOT_COLUMNS = ("acquired_on", "cost_per_share", "lot_id", "held_since", "replaced_loss")
 HOLDINGS_TABLE = TableLayout(required=("instrument_id", "quantity"), optional=LOT_COLUMNS)
 
 
@@ -91,9 +91,9 @@ def parse_holdings(
 ) -> HoldingsTable:
     """Reads holdings.
 
-    Columns: instrument_id and quantity (shares, negative when short); acquired_on, cost_per_share and lot_id make the
-    row a tax lot, and then every row of that instrument is one. The row of the instrument CASH states the cash in the
-    portfolio's currency as its quantity.
+    Columns: instrument_id and quantity (shares, negative when short); acquired_on, cost_per_share, lot_id, held_since
+    and replaced_loss make the row a tax lot, and then every row of that instrument is one. The row of the instrument
+    CASH states the cash in the portfolio's currency as its quantity.
 
     Args:
         path: A CSV or Parquet file.

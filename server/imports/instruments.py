@@ -28,11 +28,13 @@ INSTRUMENT_TABLE = TableLayout(
         "market_cap",
         "status",
         "source",
+        "required_option_level",
     ),
 )
 CASH_ID = "CASH"
 STATUSES = ("active", "halted", "delisted")
 MAX_QUALITY_SCORE = Decimal(10)
+MAX_OPTION_LEVEL = 5
 ZERO = Decimal(0)
 
 
@@ -97,6 +99,7 @@ def _instrument(row: TableRow, file: str) -> Instrument:
         market_cap=row.decimal("market_cap", minimum=ZERO),
         status=_status(row),
         source=row.text("source") or file,
+        required_option_level=_option_level(row),
     )
 
 
@@ -114,6 +117,13 @@ def _quality_score(row: TableRow) -> Decimal | None:
     if score is not None and score > MAX_QUALITY_SCORE:
         row.refuse("quality_score", f"is above {MAX_QUALITY_SCORE}")
     return score
+
+
+def _option_level(row: TableRow) -> int:
+    level = row.decimal("required_option_level", minimum=ZERO) or ZERO
+    if level > MAX_OPTION_LEVEL or level % 1:
+        row.refuse("required_option_level", f"is no whole number from 0 to {MAX_OPTION_LEVEL}")
+    return int(level)
 
 
 def _status(row: TableRow) -> str:

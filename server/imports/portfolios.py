@@ -39,7 +39,14 @@ SCALARS = (
 )
 OBJECTS = ("account", "preferences")
 HOLDING_FIELDS = {"instrument_id": "instrument_id", "quantity": "quantity"}
-LOT_FIELDS = HOLDING_FIELDS | {"id": "lot_id", "acquired_on": "acquired_on", "cost_per_share": "cost_per_share"}
+LOT_FIELDS = HOLDING_FIELDS | {
+    "id": "lot_id",
+    "acquired_on": "acquired_on",
+    "cost_per_share": "cost_per_share",
+    "held_since": "held_since",
+    "replaced_loss": "replaced_loss",
+}
+_FLAGS = ("replaced_loss",)
 LISTS = {"holdings": HOLDING_FIELDS, "lots": LOT_FIELDS}
 ZERO = Decimal(0)
 
@@ -164,7 +171,9 @@ def _row(values: Mapping[str, Any], fields: Mapping[str, str], path: str, proble
     cells = {}
     for name, column in fields.items():
         value = values.get(name)
-        if isinstance(value, str):
+        if isinstance(value, bool) and column in _FLAGS:
+            cells[column] = str(value).lower()
+        elif isinstance(value, str):
             cells[column] = value.strip()
         elif value is not None:
             problems.add(None, "is neither text nor number", column=f"{path}{name}")

@@ -55,7 +55,7 @@ class PositionReader:
         self.quantities[instrument_id] = quantity
 
     def take_lot(self, row: TableRow) -> None:
-        """Takes columns instrument_id, quantity, acquired_on, cost_per_share (>= 0) and lot_id."""
+        """Takes columns instrument_id, quantity and those of a lot; cost_per_share >= 0."""
         instrument_id = self.instrument(row)
         lot = TaxLot(
             id=row.text("lot_id", limit=MAX_ID) or self._new_lot_id(),
@@ -63,7 +63,11 @@ class PositionReader:
             quantity=row.needed_decimal("quantity"),
             acquired_on=row.day("acquired_on"),
             cost_per_share=row.decimal("cost_per_share", minimum=ZERO),
+            held_since=row.day("held_since"),
+            replaced_loss=_is_true(row, "replaced_loss"),
         )
+        if lot.held_since is not None and (lot.acquired_on is None or lot.held_since > lot.acquired_on):
+            row.refuse("held_since", "is after acquired_on, which it needs")
         if not lot.quantity:
             row.refuse("quantity", "is no lot")
         if lot.id in self.lots:
@@ -84,6 +88,13 @@ class PositionReader:
         return Positions(
             tuple(Holding(name, quantity) for name, quantity in sorted(holdings.items())), tuple(self.lots.values())
         )
+
+
+def _is_true(row: TableRow, column: str) -> bool:
+    text = row.text(column).lower()
+    if text not in ("", "true", "false"):
+        row.refuse(column, "is neither true nor false")
+    return text == "true"
 
 
 def _sums(lots: Iterable[TaxLot]) -> dict[str, Decimal]:

@@ -6,12 +6,31 @@ Validations are long: only half as many are worked on at a time, so that optimiz
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
 
 import structlog
 from procrastinate import JobContext, RetryStrategy
 
+from server.jobs.batches import BatchJob
+from server.jobs.drift import DriftMonitor
 from server.jobs.optimization import OptimizationJob
-from server.jobs.queue import OPTIMIZATIONS, OPTIMIZE, VALIDATE, VALIDATIONS, JobQueue
+from server.jobs.queue import (
+    BATCHES,
+    DRIFT,
+    LOOK,
+    LOOKS,
+    MEASURE_DRIFT,
+    OPTIMIZATIONS,
+    OPTIMIZE,
+    REBALANCE_CHUNK,
+    VALIDATE,
+    VALIDATIONS,
+    JobQueue,
+)
+from server.jobs.schedules import ScheduleJob
 from server.jobs.validation import ValidationJob
 
 _log = structlog.get_logger()
@@ -25,26 +44,53 @@ _RETRY = RetryStrategy(wait=1)
 _PAUSE_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What works on each kind of job."""
+
+    optimizations: OptimizationJob
+    validations: ValidationJob
+    schedules: ScheduleJob
+    drift: DriftMonitor
+    batches: BatchJob
+
+
+class Runs(Protocol):
+    """Work that goes on until it is cancelled."""
+
+    async def run(self) -> None:
+        """Work."""
+        ...
+
+
 class Worker:
     """Runs jobs until it is stopped; a lost database only makes it wait."""
 
     def __init__(
-        self,
-        queue: JobQueue,
-        optimizations: OptimizationJob,
-        validations: ValidationJob,
-        concurrency: int,
-        drain_seconds: float,
+        self, queue: JobQueue, jobs: Jobs, concurrency: int, drain_seconds: float, periodic: Sequence[Runs] = ()
     ) -> None:
         self._queue, self._concurrency, self._drain_seconds = queue, concurrency, drain_seconds
+        self._periodic = periodic
 
         @queue.app.task(name=OPTIMIZE, queue=OPTIMIZATIONS, retry=_RETRY, pass_context=True)
         async def optimize(context: JobContext, optimization_id: str) -> None:
-            await optimizations.run(optimization_id, context.job.attempts)
+            await jobs.optimizations.run(optimization_id, context.job.attempts)
 
         @queue.app.task(name=VALIDATE, queue=VALIDATIONS, retry=_RETRY, pass_context=True)
         async def validate(context: JobContext, validation_id: str) -> None:
-            await validations.run(validation_id, context.job.attempts)
+            await jobs.validations.run(validation_id, context.job.attempts)
+
+        @queue.app.task(name=LOOK, queue=LOOKS, retry=_RETRY, pass_context=True)
+        async def look(context: JobContext, portfolio_id: str, session: str) -> None:
+            await jobs.schedules.run(portfolio_id, date.fromisoformat(session), context.job.attempts)
+
+        @queue.app.task(name=MEASURE_DRIFT, queue=DRIFT, retry=_RETRY)
+        async def measure_drift() -> None:
+            await jobs.drift.run()
+
+        @queue.app.task(name=REBALANCE_CHUNK, queue=BATCHES, retry=_RETRY, pass_context=True)
+        async def rebalance_chunk(context: JobContext, batch_id: str, number: int) -> None:
+            await jobs.batches.run(batch_id, number, context.job.attempts)
 
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -53,7 +99,11 @@ class Worker:
         self._tasks = [
             asyncio.create_task(self._work(OPTIMIZATIONS, self._concurrency)),
             asyncio.create_task(self._work(VALIDATIONS, max(1, self._concurrency // 2))),
+            asyncio.create_task(self._work(LOOKS, self._concurrency)),
+            asyncio.create_task(self._work(DRIFT, 1)),
+            asyncio.create_task(self._work(BATCHES, self._concurrency)),
             asyncio.create_task(self._recover()),
+            *(asyncio.create_task(each.run()) for each in self._periodic),
         ]
 
     async def stop(self) -> None:

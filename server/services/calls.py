@@ -17,6 +17,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _DEFAULT_PAGE = 50
 _LARGEST_PAGE = 1000
+ANONYMOUS = "anonymous"
+_ACTOR = "x-actor"
+_LONGEST_ACTOR = 100
 
 
 def time_left(context: Context, limit_seconds: float) -> float:
@@ -31,6 +34,19 @@ def time_left(context: Context, limit_seconds: float) -> float:
     if remaining <= 0:
         raise OutOfTime("the deadline has passed")
     return min(remaining, limit_seconds)
+
+
+def actor(context: Context) -> str:
+    """Who calls, as the metadata say; "anonymous" where they say nothing that can be kept."""
+    for key, value in context.invocation_metadata() or ():
+        if (
+            key == _ACTOR
+            and isinstance(value, str)
+            and value.isprintable()
+            and 0 < len(value.strip()) <= len(value) <= _LONGEST_ACTOR
+        ):
+            return value.strip()
+    return ANONYMOUS
 
 
 def page_size(asked: int) -> int:

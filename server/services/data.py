@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from portfolio_optimization.v1 import instruments_pb2, market_data_pb2, model_data_pb2, portfolio_data_pb2
+from portfolio_optimization.v1 import instruments_pb2, market_data_pb2, model_data_pb2, portfolio_data_pb2, taxes_pb2
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceServicer
 
 from server.convert.benchmarks import write_benchmark
@@ -12,15 +12,20 @@ from server.convert.faults import Faults
 from server.convert.instruments import write_instrument
 from server.convert.market_data import write_factor_set, write_pack
 from server.convert.portfolios import write_portfolio, write_portfolio_summary, write_valuation
-from server.convert.text_values import read_words
+from server.convert.text_values import read_day, read_words
+from server.convert.transactions import write_rules, write_transaction
 from server.services.calls import Context, page_size, read_cursor, write_cursor
-from server.services.pages import cut, read_place, write_place
+from server.services.pages import cut, read_place, read_transaction_place, write_place, write_transaction_place
 from server.settings import Settings
 from server.workflows.market_data import MarketDataWorkflow
 from server.workflows.model_data import ModelDataWorkflow
 from server.workflows.portfolios import PortfolioWorkflow
 from server.workflows.reference_data import ReferenceDataWorkflow
+from server.workflows.tax_data import TaxDataWorkflow
 from storage.database import Database
+from storage.records import utc_now
+
+_USUAL_RULES = "US"
 
 
 class DataService(PortfolioDataServiceServicer):
@@ -31,6 +36,7 @@ class DataService(PortfolioDataServiceServicer):
         self._portfolios = PortfolioWorkflow(database, settings)
         self._market = MarketDataWorkflow(database)
         self._models = ModelDataWorkflow(database, settings)
+        self._tax_data = TaxDataWorkflow(database, settings)
 
     async def UpsertInstruments(
         self, request: instruments_pb2.UpsertInstrumentsRequest, context: Context
@@ -197,6 +203,44 @@ class DataService(PortfolioDataServiceServicer):
     ) -> model_data_pb2.LoadScenariosResponse:
         """Load scenarios, as a whole or not at all."""
         return await self._models.load_scenarios(request_iterator)
+
+    async def RecordTransactions(
+        self, request: taxes_pb2.RecordTransactionsRequest, context: Context
+    ) -> taxes_pb2.RecordTransactionsResponse:
+        """Note transactions that happened outside of the service, all or none."""
+        return taxes_pb2.RecordTransactionsResponse(recorded=await self._tax_data.record(request))
+
+    async def ListTransactions(
+        self, request: taxes_pb2.ListTransactionsRequest, context: Context
+    ) -> taxes_pb2.ListTransactionsResponse:
+        """The transactions of a portfolio, oldest first."""
+        faults = Faults()
+        faults.identifier("portfolio_id", request.portfolio_id)
+        first = read_day("from_date", request.from_date, faults)
+        faults.check()
+        size, after = page_size(request.page_size), read_transaction_place(request.page_token)
+        rows = await self._tax_data.transactions(request.portfolio_id, size + 1, after, first)
+        page = cut(rows, size, write_transaction_place)
+        return taxes_pb2.ListTransactionsResponse(
+            transactions=map(write_transaction, page.rows), next_page_token=page.next_token
+        )
+
+    async def SetIdenticalInstruments(
+        self, request: taxes_pb2.SetIdenticalInstrumentsRequest, context: Context
+    ) -> taxes_pb2.SetIdenticalInstrumentsResponse:
+        """Replace the set of instruments that are substantially identical to one."""
+        identical = await self._tax_data.set_identical(request)
+        return taxes_pb2.SetIdenticalInstrumentsResponse(instrument_id=request.instrument_id, identical_ids=identical)
+
+    async def GetTaxRules(
+        self, request: taxes_pb2.GetTaxRulesRequest, context: Context
+    ) -> taxes_pb2.GetTaxRulesResponse:
+        """The tax rules that hold on a day."""
+        faults = Faults()
+        name = faults.identifier("jurisdiction", request.jurisdiction, required=False) or _USUAL_RULES
+        day = read_day("date", request.date, faults) or utc_now().date()
+        faults.check()
+        return write_rules(await self._tax_data.rules(name, day))
 
 
 def _check_id(field: str, value: str) -> None:

@@ -16,7 +16,7 @@ from server.convert.faults import Faults
 from server.convert.stored import from_stored, from_summary, metadata
 from server.convert.validation import write_validation
 from server.errors import CallError, to_status
-from server.services.calls import Context, page_size, read_cursor, time_left, write_cursor
+from server.services.calls import Context, actor, page_size, read_cursor, time_left, write_cursor
 from server.vocabulary import OPTIMIZATION_STATUSES
 from server.workflows.factors import FactorWorkflow
 from server.workflows.frontier import FrontierWorkflow
@@ -179,7 +179,9 @@ class OptimizationService(PortfolioOptimizationServiceServicer):
         self, request: rebalancing_pb2.RebalancePlanRequest, context: Context
     ) -> rebalancing_pb2.RebalancePlanResponse:
         """The trades towards a target."""
-        return await self._rebalances.plan(request, time_left(context, self._rebalances.longest_seconds))
+        return await self._rebalances.plan(
+            request, time_left(context, self._rebalances.longest_seconds), actor(context)
+        )
 
     async def AnalyzeFactorExposures(
         self, request: factors_pb2.FactorExposureRequest, context: Context

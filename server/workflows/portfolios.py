@@ -10,6 +10,7 @@ from decimal import Decimal, localcontext
 from portfolio_optimization.v1 import portfolio_data_pb2 as pb
 
 from kernel.rebalancing.money import to_cents
+from server.convert.accounts import TAX
 from server.convert.faults import checked
 from server.convert.portfolios import Valuation, read_portfolio
 from server.errors import Fault, InvalidRequest
@@ -23,6 +24,7 @@ from storage.errors import NotFound
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.records import Portfolio, PricingPack
+from storage.tax_rules import TaxRuleRepository
 
 # Digits that hold the value of the largest holding at the highest price to the last decimal.
 _DIGITS = 100
@@ -87,6 +89,9 @@ async def _unknown(connection: Connection, portfolio: Portfolio) -> list[Fault]:
     benchmark_id = portfolio.benchmark_id
     if benchmark_id is not None and not await is_stored(BenchmarkRepository(connection).find, benchmark_id):
         faults.append(Fault("portfolio.benchmark_id", f"names {benchmark_id}, not known as a benchmark"))
+    rules = portfolio.account.get(TAX, {}).get("jurisdiction", "")
+    if rules and not await is_stored(TaxRuleRepository(connection).find, rules):
+        faults.append(Fault("portfolio.tax.jurisdiction", f"names {rules}, not known as tax rules"))
     return faults
 
 

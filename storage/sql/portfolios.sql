@@ -12,6 +12,9 @@ ON CONFLICT (id) DO UPDATE SET
     long_term_tax_rate = EXCLUDED.long_term_tax_rate, lot_method = EXCLUDED.lot_method, account = EXCLUDED.account,
     preferences = EXCLUDED.preferences, updated_at = EXCLUDED.updated_at;
 
+-- name: set_preferences
+UPDATE portfolios SET preferences = %(preferences)s, updated_at = %(updated_at)s WHERE id = %(id)s;
+
 -- name: lock
 SELECT id FROM portfolios WHERE id = %(id)s FOR UPDATE;
 
@@ -26,10 +29,12 @@ INSERT INTO holdings (portfolio_id, instrument_id, quantity)
 SELECT %(id)s, * FROM unnest(%(instrument_ids)s::text[], %(quantities)s::numeric[]);
 
 -- name: insert_lots
-INSERT INTO tax_lots (portfolio_id, id, instrument_id, quantity, acquired_on, cost_per_share)
+INSERT INTO tax_lots (
+    portfolio_id, id, instrument_id, quantity, acquired_on, cost_per_share, held_since, replaced_loss
+)
 SELECT %(id)s, * FROM unnest(
     %(lot_ids)s::text[], %(instrument_ids)s::text[], %(quantities)s::numeric[], %(acquired_on)s::date[],
-    %(costs)s::numeric[]
+    %(costs)s::numeric[], %(held_since)s::date[], %(replaced)s::boolean[]
 );
 
 -- name: find
@@ -46,10 +51,22 @@ CROSS JOIN LATERAL (
         array_agg(instrument_id ORDER BY tax_lots.id) AS lot_instrument_ids,
         array_agg(quantity ORDER BY tax_lots.id) AS lot_quantities,
         array_agg(acquired_on ORDER BY tax_lots.id) AS lot_dates,
-        array_agg(cost_per_share ORDER BY tax_lots.id) AS lot_costs
+        array_agg(cost_per_share ORDER BY tax_lots.id) AS lot_costs,
+        array_agg(held_since ORDER BY tax_lots.id) AS lot_held_since,
+        array_agg(replaced_loss ORDER BY tax_lots.id) AS lot_replaced
     FROM tax_lots WHERE portfolio_id = portfolios.id
 ) AS bought
-WHERE portfolios.id = %(id)s;
+WHERE portfolios.id = ANY(%(ids)s);
+
+-- name: household
+SELECT members.id FROM portfolios AS members JOIN portfolios AS asked ON asked.id = %(id)s
+WHERE members.id = asked.id OR members.account ->> 'household_id' = NULLIF(asked.account ->> 'household_id', '')
+ORDER BY members.id;
+
+-- name: lock_household
+SELECT members.id FROM portfolios AS members JOIN portfolios AS asked ON asked.id = %(id)s
+WHERE members.id = asked.id OR members.account ->> 'household_id' = NULLIF(asked.account ->> 'household_id', '')
+ORDER BY members.id FOR UPDATE OF members;
 
 -- name: page
 SELECT portfolios.*, held.*, bought.*
@@ -64,7 +81,9 @@ CROSS JOIN LATERAL (
         array_agg(instrument_id ORDER BY tax_lots.id) AS lot_instrument_ids,
         array_agg(quantity ORDER BY tax_lots.id) AS lot_quantities,
         array_agg(acquired_on ORDER BY tax_lots.id) AS lot_dates,
-        array_agg(cost_per_share ORDER BY tax_lots.id) AS lot_costs
+        array_agg(cost_per_share ORDER BY tax_lots.id) AS lot_costs,
+        array_agg(held_since ORDER BY tax_lots.id) AS lot_held_since,
+        array_agg(replaced_loss ORDER BY tax_lots.id) AS lot_replaced
     FROM tax_lots WHERE portfolio_id = portfolios.id
 ) AS bought
 WHERE portfolios.id > %(after)s ORDER BY portfolios.id LIMIT %(limit)s;

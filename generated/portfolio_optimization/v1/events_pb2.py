@@ -28,7 +28,7 @@ from portfolio_optimization.v1 import optimization_pb2 as portfolio__optimizatio
 from portfolio_optimization.v1 import plan_workflow_pb2 as portfolio__optimization_dot_v1_dot_plan__workflow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&portfolio_optimization/v1/events.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%portfolio_optimization/v1/drift.proto\x1a,portfolio_optimization/v1/optimization.proto\x1a-portfolio_optimization/v1/plan_workflow.proto\"\xed\x04\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x14\n\x0cportfolio_id\x18\x04 \x01(\t\x12L\n\x13portfolio_optimized\x18\x05 \x01(\x0b\x32-.portfolio_optimization.v1.PortfolioOptimizedH\x00\x12J\n\x12optimization_ended\x18\x06 \x01(\x0b\x32,.portfolio_optimization.v1.OptimizationEndedH\x00\x12S\n\x17rebalance_plan_proposed\x18\x07 \x01(\x0b\x32\x30.portfolio_optimization.v1.RebalancePlanProposedH\x00\x12^\n\x1drebalance_plan_status_changed\x18\x08 \x01(\x0b\x32\x35.portfolio_optimization.v1.RebalancePlanStatusChangedH\x00\x12]\n\x1crebalance_execution_recorded\x18\t \x01(\x0b\x32\x35.portfolio_optimization.v1.RebalanceExecutionRecordedH\x00\x12\x42\n\x0e\x64rift_detected\x18\n \x01(\x0b\x32(.portfolio_optimization.v1.DriftDetectedH\x00\x42\t\n\x07payload\"\xf2\x02\n\x12PortfolioOptimized\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12Z\n\x0foptimal_weights\x18\x02 \x03(\x0b\x32\x41.portfolio_optimization.v1.PortfolioOptimized.OptimalWeightsEntry\x12\x17\n\x0f\x65xpected_return\x18\x03 \x01(\x01\x12\x1b\n\x13\x65xpected_volatility\x18\x04 \x01(\x01\x12\x14\n\x0csharpe_ratio\x18\x05 \x01(\x01\x12N\n\x15optimization_metadata\x18\x06 \x01(\x0b\x32/.portfolio_optimization.v1.OptimizationMetadata\x12\x17\n\x0foptimization_id\x18\x07 \x01(\t\x1a\x35\n\x13OptimalWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"M\n\x11OptimizationEnded\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"y\n\x15RebalancePlanProposed\x12\x14\n\x0crebalance_id\x18\x01 \x01(\t\x12\x13\n\x0btrade_count\x18\x02 \x01(\r\x12\x1a\n\x12gross_trade_amount\x18\x03 \x01(\t\x12\x19\n\x11\x61pproval_required\x18\x04 \x01(\x08\"\xba\x01\n\x1aRebalancePlanStatusChanged\x12\x14\n\x0crebalance_id\x18\x01 \x01(\t\x12G\n\x0fprevious_status\x18\x02 \x01(\x0e\x32..portfolio_optimization.v1.RebalancePlanStatus\x12=\n\ntransition\x18\x03 \x01(\x0b\x32).portfolio_optimization.v1.PlanTransition\"n\n\x1aRebalanceExecutionRecorded\x12\x14\n\x0crebalance_id\x18\x01 \x01(\t\x12:\n\x06report\x18\x02 \x01(\x0b\x32*.portfolio_optimization.v1.ExecutionReport\"\xa0\x01\n\rDriftDetected\x12\x17\n\x0fpricing_pack_id\x18\x01 \x01(\t\x12:\n\x08settings\x18\x02 \x01(\x0b\x32(.portfolio_optimization.v1.DriftSettings\x12:\n\x08measures\x18\x03 \x01(\x0b\x32(.portfolio_optimization.v1.DriftMeasures\"c\n\x11ListEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\x12\x14\n\x0cportfolio_id\x18\x02 \x01(\t\x12\r\n\x05types\x18\x03 \x03(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"]\n\x12ListEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .portfolio_optimization.v1.Event\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\"R\n\x13StreamEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\x12\x14\n\x0cportfolio_id\x18\x02 \x01(\t\x12\r\n\x05types\x18\x03 \x03(\t\"G\n\x14StreamEventsResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .portfolio_optimization.v1.Event\"\x9b\x01\n\x07Webhook\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x14\n\x0cportfolio_id\x18\x03 \x01(\t\x12\r\n\x05types\x18\x04 \x03(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x64\x65livered_sequence\x18\x06 \x01(\x03\"`\n\x14\x43reateWebhookRequest\x12\x33\n\x07webhook\x18\x01 \x01(\x0b\x32\".portfolio_optimization.v1.Webhook\x12\x13\n\x0bsigning_key\x18\x02 \x01(\t\"L\n\x15\x43reateWebhookResponse\x12\x33\n\x07webhook\x18\x01 \x01(\x0b\x32\".portfolio_optimization.v1.Webhook\"<\n\x13ListWebhooksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"e\n\x14ListWebhooksResponse\x12\x34\n\x08webhooks\x18\x01 \x03(\x0b\x32\".portfolio_optimization.v1.Webhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x44\x65leteWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteWebhookResponse\"\x9a\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x14\n\x0cportfolio_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\x12\x30\n\x0c\x64\x65livered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x0b \x01(\t\"d\n\x15ListDeliveriesRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"j\n\x16ListDeliveriesResponse\x12\x37\n\ndeliveries\x18\x01 \x03(\x0b\x32#.portfolio_optimization.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&portfolio_optimization/v1/events.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%portfolio_optimization/v1/drift.proto\x1a,portfolio_optimization/v1/optimization.proto\x1a-portfolio_optimization/v1/plan_workflow.proto\"\xed\x04\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x14\n\x0cportfolio_id\x18\x04 \x01(\t\x12L\n\x13portfolio_optimized\x18\x05 \x01(\x0b\x32-.portfolio_optimization.v1.PortfolioOptimizedH\x00\x12J\n\x12optimization_ended\x18\x06 \x01(\x0b\x32,.portfolio_optimization.v1.OptimizationEndedH\x00\x12S\n\x17rebalance_plan_proposed\x18\x07 \x01(\x0b\x32\x30.portfolio_optimization.v1.RebalancePlanProposedH\x00\x12^\n\x1drebalance_plan_status_changed\x18\x08 \x01(\x0b\x32\x35.portfolio_optimization.v1.RebalancePlanStatusChangedH\x00\x12]\n\x1crebalance_execution_recorded\x18\t \x01(\x0b\x32\x35.portfolio_optimization.v1.RebalanceExecutionRecordedH\x00\x12\x42\n\x0e\x64rift_detected\x18\n \x01(\x0b\x32(.portfolio_optimization.v1.DriftDetectedH\x00\x42\t\n\x07payload\"\xf2\x02\n\x12PortfolioOptimized\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12Z\n\x0foptimal_weights\x18\x02 \x03(\x0b\x32\x41.portfolio_optimization.v1.PortfolioOptimized.OptimalWeightsEntry\x12\x17\n\x0f\x65xpected_return\x18\x03 \x01(\x01\x12\x1b\n\x13\x65xpected_volatility\x18\x04 \x01(\x01\x12\x14\n\x0csharpe_ratio\x18\x05 \x01(\x01\x12N\n\x15optimization_metadata\x18\x06 \x01(\x0b\x32/.portfolio_optimization.v1.OptimizationMetadata\x12\x17\n\x0foptimization_id\x18\x07 \x01(\t\x1a\x35\n\x13OptimalWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"M\n\x11OptimizationEnded\x12\x17\n\x0foptimization_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xa9\x01\n\x15RebalancePlanProposed\x12\x14\n\x0crebalance_id\x18\x01 \x01(\t\x12\x13\n\x0btrade_count\x18\x02 \x01(\r\x12\x1a\n\x12gross_trade_amount\x18\x03 \x01(\t\x12\x19\n\x11\x61pproval_required\x18\x04 \x01(\x08\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x02\n\x1aRebalancePlanStatusChanged\x12\x14\n\x0crebalance_id\x18\x01 \x01(\t\x12G\n\x0fprevious_status\x18\x02 \x01(\x0e\x32..portfolio_optimization.v1.RebalancePlanStatus\x12=\n\ntransition\x18\x03 \x01(\x0b\x32).portfolio_optimization.v1.PlanTransition\x12\x1a\n\x12gross_trade_amount\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x1aRebalanceExecutionRecorded\x12\x14\n\x0crebalance_id\x18\x01 \x01(\t\x12:\n\x06report\x18\x02 \x01(\x0b\x32*.portfolio_optimization.v1.ExecutionReport\"\xa0\x01\n\rDriftDetected\x12\x17\n\x0fpricing_pack_id\x18\x01 \x01(\t\x12:\n\x08settings\x18\x02 \x01(\x0b\x32(.portfolio_optimization.v1.DriftSettings\x12:\n\x08measures\x18\x03 \x01(\x0b\x32(.portfolio_optimization.v1.DriftMeasures\"c\n\x11ListEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\x12\x14\n\x0cportfolio_id\x18\x02 \x01(\t\x12\r\n\x05types\x18\x03 \x03(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"]\n\x12ListEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .portfolio_optimization.v1.Event\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\"R\n\x13StreamEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\x12\x14\n\x0cportfolio_id\x18\x02 \x01(\t\x12\r\n\x05types\x18\x03 \x03(\t\"G\n\x14StreamEventsResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32 .portfolio_optimization.v1.Event\"\x9b\x01\n\x07Webhook\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x14\n\x0cportfolio_id\x18\x03 \x01(\t\x12\r\n\x05types\x18\x04 \x03(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x64\x65livered_sequence\x18\x06 \x01(\x03\"`\n\x14\x43reateWebhookRequest\x12\x33\n\x07webhook\x18\x01 \x01(\x0b\x32\".portfolio_optimization.v1.Webhook\x12\x13\n\x0bsigning_key\x18\x02 \x01(\t\"L\n\x15\x43reateWebhookResponse\x12\x33\n\x07webhook\x18\x01 \x01(\x0b\x32\".portfolio_optimization.v1.Webhook\"<\n\x13ListWebhooksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"e\n\x14ListWebhooksResponse\x12\x34\n\x08webhooks\x18\x01 \x03(\x0b\x32\".portfolio_optimization.v1.Webhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x44\x65leteWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteWebhookResponse\"\xdc\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x14\n\x0cportfolio_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\x12\x30\n\x0c\x64\x65livered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x0b \x01(\t\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\r \x01(\x03\"d\n\x15ListDeliveriesRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"j\n\x16ListDeliveriesResponse\x12\x37\n\ndeliveries\x18\x01 \x03(\x0b\x32#.portfolio_optimization.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,40 +45,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PORTFOLIOOPTIMIZED_OPTIMALWEIGHTSENTRY']._serialized_end=1229
   _globals['_OPTIMIZATIONENDED']._serialized_start=1231
   _globals['_OPTIMIZATIONENDED']._serialized_end=1308
-  _globals['_REBALANCEPLANPROPOSED']._serialized_start=1310
-  _globals['_REBALANCEPLANPROPOSED']._serialized_end=1431
-  _globals['_REBALANCEPLANSTATUSCHANGED']._serialized_start=1434
-  _globals['_REBALANCEPLANSTATUSCHANGED']._serialized_end=1620
-  _globals['_REBALANCEEXECUTIONRECORDED']._serialized_start=1622
-  _globals['_REBALANCEEXECUTIONRECORDED']._serialized_end=1732
-  _globals['_DRIFTDETECTED']._serialized_start=1735
-  _globals['_DRIFTDETECTED']._serialized_end=1895
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1897
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1996
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1998
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=2091
-  _globals['_STREAMEVENTSREQUEST']._serialized_start=2093
-  _globals['_STREAMEVENTSREQUEST']._serialized_end=2175
-  _globals['_STREAMEVENTSRESPONSE']._serialized_start=2177
-  _globals['_STREAMEVENTSRESPONSE']._serialized_end=2248
-  _globals['_WEBHOOK']._serialized_start=2251
-  _globals['_WEBHOOK']._serialized_end=2406
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=2408
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=2504
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=2506
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=2582
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=2584
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=2644
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=2646
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=2747
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=2749
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=2791
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=2793
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=2816
-  _globals['_DELIVERY']._serialized_start=2819
-  _globals['_DELIVERY']._serialized_end=3101
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=3103
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=3203
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=3205
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=3311
+  _globals['_REBALANCEPLANPROPOSED']._serialized_start=1311
+  _globals['_REBALANCEPLANPROPOSED']._serialized_end=1480
+  _globals['_REBALANCEPLANSTATUSCHANGED']._serialized_start=1483
+  _globals['_REBALANCEPLANSTATUSCHANGED']._serialized_end=1745
+  _globals['_REBALANCEEXECUTIONRECORDED']._serialized_start=1747
+  _globals['_REBALANCEEXECUTIONRECORDED']._serialized_end=1857
+  _globals['_DRIFTDETECTED']._serialized_start=1860
+  _globals['_DRIFTDETECTED']._serialized_end=2020
+  _globals['_LISTEVENTSREQUEST']._serialized_start=2022
+  _globals['_LISTEVENTSREQUEST']._serialized_end=2121
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=2123
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2216
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=2218
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=2300
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=2302
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=2373
+  _globals['_WEBHOOK']._serialized_start=2376
+  _globals['_WEBHOOK']._serialized_end=2531
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=2533
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=2629
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=2631
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=2707
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=2709
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=2769
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=2771
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=2872
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=2874
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=2916
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=2918
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=2941
+  _globals['_DELIVERY']._serialized_start=2944
+  _globals['_DELIVERY']._serialized_end=3292
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=3294
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=3394
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=3396
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=3502
 # @@protoc_insertion_point(module_scope)

@@ -206,6 +206,7 @@ class RebalancePlanProposed(_message.Message):
     TRADE_COUNT_FIELD_NUMBER: _builtins.int
     GROSS_TRADE_AMOUNT_FIELD_NUMBER: _builtins.int
     APPROVAL_REQUIRED_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     rebalance_id: _builtins.str
     """Id of the plan."""
     trade_count: _builtins.int
@@ -214,6 +215,10 @@ class RebalancePlanProposed(_message.Message):
     """Sum of the values of purchases and sales, 0 or more."""
     approval_required: _builtins.bool
     """Whether the plan needs an approval."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When the plan lapses unless it is approved before; absent when it does not."""
+
     def __init__(
         self,
         *,
@@ -221,10 +226,11 @@ class RebalancePlanProposed(_message.Message):
         trade_count: _builtins.int = ...,
         gross_trade_amount: _builtins.str = ...,
         approval_required: _builtins.bool = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_required", b"approval_required", "gross_trade_amount", b"gross_trade_amount", "rebalance_id", b"rebalance_id", "trade_count", b"trade_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_required", b"approval_required", "expires_at", b"expires_at", "gross_trade_amount", b"gross_trade_amount", "rebalance_id", b"rebalance_id", "trade_count", b"trade_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,13 +245,21 @@ class RebalancePlanStatusChanged(_message.Message):
     REBALANCE_ID_FIELD_NUMBER: _builtins.int
     PREVIOUS_STATUS_FIELD_NUMBER: _builtins.int
     TRANSITION_FIELD_NUMBER: _builtins.int
+    GROSS_TRADE_AMOUNT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     rebalance_id: _builtins.str
     """Id of the plan."""
     previous_status: _plan_workflow_pb2.RebalancePlanStatus.ValueType
     """Status before."""
+    gross_trade_amount: _builtins.str
+    """Sum of the values of the plan's purchases and sales, 0 or more."""
     @_builtins.property
     def transition(self) -> _plan_workflow_pb2.PlanTransition:
         """The change: status, time, actor and comment."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When the plan or its approval lapses; absent when it does not."""
 
     def __init__(
         self,
@@ -253,10 +267,12 @@ class RebalancePlanStatusChanged(_message.Message):
         rebalance_id: _builtins.str = ...,
         previous_status: _plan_workflow_pb2.RebalancePlanStatus.ValueType = ...,
         transition: _plan_workflow_pb2.PlanTransition | None = ...,
+        gross_trade_amount: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["transition", b"transition"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "transition", b"transition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["previous_status", b"previous_status", "rebalance_id", b"rebalance_id", "transition", b"transition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "gross_trade_amount", b"gross_trade_amount", "previous_status", b"previous_status", "rebalance_id", b"rebalance_id", "transition", b"transition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,7 +462,16 @@ Global___StreamEventsResponse: _TypeAlias = StreamEventsResponse  # noqa: Y015
 
 @_typing.final
 class Webhook(_message.Message):
-    """An address to which events are posted as JSON."""
+    """An address to which events are posted that happen after the webhook was made, in order per portfolio: the next one
+    waits until the one before is delivered or abandoned. The body is the Event as JSON with the field names of this
+    contract. Headers:
+      X-Portfolio-Delivery   id of the delivery, the same in every attempt: what tells repetitions
+      X-Portfolio-Event      type of the event, e.g. drift_detected
+      X-Portfolio-Timestamp  seconds since 1970 at this attempt
+      X-Portfolio-Signature  t=<timestamp>,v1=<HMAC-SHA256 of "<timestamp>.<body>" under signing_key, 64 hex digits>
+    An answer of 200 to 299 is a delivery. Anything else, redirects too, is tried again after 1, 2, 4... seconds, at most
+    an hour, until the service's limit of attempts or of age.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -457,20 +482,23 @@ class Webhook(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     DELIVERED_SEQUENCE_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
-    """Id of the webhook; set by the service."""
+    """Id of the webhook; set by the service, ignored in requests."""
     url: _builtins.str
-    """Address, https."""
+    """Address, at most 2000 characters of ASCII: https, without user name, password or fragment. Its host is a name, or a
+    numeric address that is neither link-local, multicast, reserved nor unspecified. Loopback only where the service
+    allows it, and then over http too.
+    """
     portfolio_id: _builtins.str
     """Only events of this portfolio; empty = all."""
     delivered_sequence: _builtins.int
-    """Place of the last event that was delivered, 0 or more; set by the service."""
+    """Place of the last event that was delivered, 0 or more; set by the service, ignored in requests."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only events of these types, e.g. portfolio_optimized; empty = all."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was made; set by the service."""
+        """When it was made; set by the service, ignored in requests."""
 
     def __init__(
         self,
@@ -492,14 +520,16 @@ Global___Webhook: _TypeAlias = Webhook  # noqa: Y015
 
 @_typing.final
 class CreateWebhookRequest(_message.Message):
-    """Subscribe an address to events."""
+    """Subscribe an address to events. The same address, portfolio and types are refused a second time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WEBHOOK_FIELD_NUMBER: _builtins.int
     SIGNING_KEY_FIELD_NUMBER: _builtins.int
     signing_key: _builtins.str
-    """Key by which deliveries are signed (HMAC-SHA256), 16 to 256 characters; required. It is never shown again."""
+    """Key by which deliveries are signed (HMAC-SHA256 under its UTF-8 bytes), 16 to 256 printable characters; required.
+    It is never shown again.
+    """
     @_builtins.property
     def webhook(self) -> Global___Webhook:
         """The webhook; required."""
@@ -598,7 +628,7 @@ Global___ListWebhooksResponse: _TypeAlias = ListWebhooksResponse  # noqa: Y015
 
 @_typing.final
 class DeleteWebhookRequest(_message.Message):
-    """End a subscription."""
+    """End a subscription: nothing is posted any more, and deliveries that are pending are abandoned."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -637,7 +667,11 @@ Global___DeleteWebhookResponse: _TypeAlias = DeleteWebhookResponse  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
-    """What became of telling one receiver about one event."""
+    """What became of telling one receiver about one event. Receivers are the webhooks, and the alert_emails of the
+    portfolio: for drift_detected, for plans that are proposed and need an approval, and for plans that become pending or
+    approved. Where a receiver took a message and the connection broke before it said so, it gets the message again under
+    the same delivery_id; an e-mail has it in its Message-ID.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -652,6 +686,8 @@ class Delivery(_message.Message):
     DELIVERED_AT_FIELD_NUMBER: _builtins.int
     NEXT_ATTEMPT_AT_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """Id of the delivery; receivers get it with each attempt, so that they can tell repetitions."""
     event_id: _builtins.str
@@ -667,16 +703,22 @@ class Delivery(_message.Message):
     status: _builtins.str
     """pending, delivered or abandoned."""
     attempts: _builtins.int
-    """Number of attempts, 0 or more."""
+    """Number of attempts that have begun, 0 or more."""
     last_error: _builtins.str
     """What went wrong in the last attempt; empty when nothing did."""
+    sequence: _builtins.int
+    """Place of the event among all events, above 0."""
     @_builtins.property
     def delivered_at(self) -> _timestamp_pb2.Timestamp:
         """When it was delivered."""
 
     @_builtins.property
     def next_attempt_at(self) -> _timestamp_pb2.Timestamp:
-        """When it is tried next, while it is pending."""
+        """When it is tried next, while it is pending; the latest moment of it while an attempt is under way."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was made, with its event."""
 
     def __init__(
         self,
@@ -692,10 +734,12 @@ class Delivery(_message.Message):
         delivered_at: _timestamp_pb2.Timestamp | None = ...,
         next_attempt_at: _timestamp_pb2.Timestamp | None = ...,
         last_error: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered_at", b"delivered_at", "next_attempt_at", b"next_attempt_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "delivered_at", b"delivered_at", "next_attempt_at", b"next_attempt_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attempts", b"attempts", "channel", b"channel", "delivered_at", b"delivered_at", "delivery_id", b"delivery_id", "event_id", b"event_id", "event_type", b"event_type", "last_error", b"last_error", "next_attempt_at", b"next_attempt_at", "portfolio_id", b"portfolio_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attempts", b"attempts", "channel", b"channel", "created_at", b"created_at", "delivered_at", b"delivered_at", "delivery_id", b"delivery_id", "event_id", b"event_id", "event_type", b"event_type", "last_error", b"last_error", "next_attempt_at", b"next_attempt_at", "portfolio_id", b"portfolio_id", "sequence", b"sequence", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -714,7 +758,7 @@ class ListDeliveriesRequest(_message.Message):
     portfolio_id: _builtins.str
     """Only those of this portfolio; empty = all."""
     status: _builtins.str
-    """Only those with this status; empty = all."""
+    """Only those with this status: pending, delivered or abandoned; empty = all."""
     page_size: _builtins.int
     """Largest number, 1 to 1000; 0 = 50."""
     page_token: _builtins.str

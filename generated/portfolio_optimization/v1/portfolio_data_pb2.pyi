@@ -293,7 +293,7 @@ class TaxSettings(_message.Message):
     lot_method: _trade_pb2.LotMethod.ValueType
     """How lots are chosen; absent = FIFO."""
     yearly_loss_limit_amount: _builtins.str
-    """Net loss that may be set against other income in a year, 0 or more; empty = 0."""
+    """Net loss that may be set against other income in a year, 0 or more; empty = that of the tax rules."""
     realized_short_term_amount: _builtins.str
     """Short-term gain realised this year, negative for a loss; empty = 0."""
     realized_long_term_amount: _builtins.str

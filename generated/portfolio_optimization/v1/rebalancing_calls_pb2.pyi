@@ -200,18 +200,26 @@ class PreviewTaxRequest(_message.Message):
     portfolio_id: _builtins.str
     """Portfolio of the sales; empty = that of the plan."""
     lot_method: _trade_pb2.LotMethod.ValueType
-    """How lots are chosen; absent = as the plan or the portfolio has it."""
+    """How lots are chosen; absent = the lots of the plan, or as the portfolio has it. LOT_METHOD_LEAST_TAX compares orders
+    after netting and wash sales.
+    """
     sale_date: _builtins.str
-    """Day of the sales, ISO 8601; empty = the last day of the prices."""
+    """Day of the sales, ISO 8601; empty = the last day of the prices. Lots that were bought later are not sold, but may
+    replace what is.
+    """
     pricing_pack_id: _builtins.str
-    """Pricing pack for sales without a price; empty = that of the plan, else the newest for the portfolio."""
+    """Pricing pack of sales without a price and of a plan's trades; empty = that of the plan, else the newest with prices of
+    what is sold.
+    """
     @_builtins.property
     def sales(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProposedSale]:
-        """The sales, without a plan."""
+        """The sales, without a plan, at most 10000, each instrument once."""
 
     @_builtins.property
     def specific_lots(self) -> _containers.RepeatedCompositeFieldContainer[_rebalancing_pb2.LotSelection]:
-        """For LOT_METHOD_SPECIFIC: the lots to sell from."""
+        """For LOT_METHOD_SPECIFIC: the lots to sell from, in their order; the oldest go of an instrument none of whose lots is
+        named.
+        """
 
     def __init__(
         self,
@@ -277,7 +285,7 @@ class PreviewTaxResponse(_message.Message):
     portfolio_id: _builtins.str
     """Portfolio."""
     pricing_pack_id: _builtins.str
-    """Pricing pack of the prices."""
+    """Pricing pack of the prices; empty when the request had all of them and the day."""
     @_builtins.property
     def chosen(self) -> _trade_pb2.TaxEstimate:
         """Tax under the choice asked for."""

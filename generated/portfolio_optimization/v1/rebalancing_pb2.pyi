@@ -331,7 +331,9 @@ class RebalanceConstraints(_message.Message):
     harvest_losses: _builtins.bool
     """Whether lots at a loss are sold first, even beyond what the target needs."""
     max_participation: _builtins.float
-    """Largest share of an instrument's average daily volume per day, above 0 to 1; 0 = not set."""
+    """Largest share of an instrument's average daily volume per day, above 0 to 1; what is traded then needs a known
+    volume, and a trade that exceeds it is cut into slices. 0 = not set.
+    """
     max_tracking_error: _builtins.float
     """Largest tracking error after the trades against the target's weights, or, with tracking_benchmark_id, against that
     benchmark; annual, fraction, above 0; 0 = not set.
@@ -457,10 +459,12 @@ class ExecutionSettings(_message.Message):
     RISK_AVERSION_FIELD_NUMBER: _builtins.int
     HALF_SPREAD_FIELD_NUMBER: _builtins.int
     start_date: _builtins.str
-    """First trading day, ISO 8601; empty = the first one after the prices."""
+    """First trading day, ISO 8601, not before the prices and at most a year after them; a day without trading stands for
+    the next one with it. Empty = the first one after the prices.
+    """
     days: _builtins.int
-    """Number of trading days to spread a trade over when it exceeds max_participation, 0 to 250; 0 = as few as
-    max_participation allows.
+    """Number of trading days to spread a trade over when it exceeds max_participation, 0 to 250; 0 or too few = as few as
+    max_participation allows. A trade that needs more than 250 is refused.
     """
     risk_aversion: _builtins.float
     """Aversion to the variance of the cost in Almgren and Chriss (2000), per unit of money, 0 or more; 0 = equal slices,
@@ -1076,8 +1080,8 @@ class PlanNote(_message.Message):
     code: _builtins.str
     """What it is: no_price, stale_price, halted, delisted, market_closed, too_little_cash, below_min_trade_size,
     max_trades, max_turnover, restricted, fractional_remainder, wash_sale, staged, no_trades, limits, unknown_cost,
-    unknown_acquisition_date, negative_cash, margin_call, option_level, short_position, relaxed, good_faith_violation
-    or excluded.
+    unknown_acquisition_date, negative_cash, margin_call, option_level, short_position, relaxed, good_faith_violation,
+    no_estimate or excluded.
     """
     instrument_id: _builtins.str
     """Instrument concerned; empty when it concerns the whole plan."""
@@ -1109,7 +1113,7 @@ class CashProjection(_message.Message):
     date: _builtins.str
     """Settlement day, ISO 8601."""
     cash_amount: _builtins.str
-    """Cash at its end, 0 or more."""
+    """Cash at its end. Below the minimum asked for only while sales that make up for a lack before the trades settle."""
     def __init__(
         self,
         *,

@@ -142,6 +142,7 @@ class PortfolioTransaction(_message.Message):
     ACQUIRED_ON_FIELD_NUMBER: _builtins.int
     GAIN_AMOUNT_FIELD_NUMBER: _builtins.int
     REBALANCE_ID_FIELD_NUMBER: _builtins.int
+    HELD_SINCE_FIELD_NUMBER: _builtins.int
     transaction_id: _builtins.str
     """Id, at most 36 characters, unique in the portfolio; required."""
     instrument_id: _builtins.str
@@ -161,9 +162,13 @@ class PortfolioTransaction(_message.Message):
     acquired_on: _builtins.str
     """For a sale: day on which its shares were acquired, ISO 8601; empty = not known."""
     gain_amount: _builtins.str
-    """For a sale: gain, negative for a loss, before any wash sale; empty = not known."""
+    """For a sale: gain, negative for a loss, before any wash sale; empty = not known, and then no loss to be disallowed."""
     rebalance_id: _builtins.str
     """Plan whose execution it was; empty = none. Set by the service."""
+    held_since: _builtins.str
+    """For a sale: day from which the holding period of its shares counted, where a wash sale moved it before acquired_on,
+    ISO 8601; empty = acquired_on.
+    """
     def __init__(
         self,
         *,
@@ -178,10 +183,11 @@ class PortfolioTransaction(_message.Message):
         acquired_on: _builtins.str = ...,
         gain_amount: _builtins.str = ...,
         rebalance_id: _builtins.str = ...,
+        held_since: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_on", b"acquired_on", "action", b"action", "cost_amount", b"cost_amount", "gain_amount", b"gain_amount", "instrument_id", b"instrument_id", "lot_id", b"lot_id", "price_amount", b"price_amount", "quantity", b"quantity", "rebalance_id", b"rebalance_id", "traded_on", b"traded_on", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired_on", b"acquired_on", "action", b"action", "cost_amount", b"cost_amount", "gain_amount", b"gain_amount", "held_since", b"held_since", "instrument_id", b"instrument_id", "lot_id", b"lot_id", "price_amount", b"price_amount", "quantity", b"quantity", "rebalance_id", b"rebalance_id", "traded_on", b"traded_on", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -313,7 +319,7 @@ class SetIdenticalInstrumentsRequest(_message.Message):
     """Instrument; required."""
     @_builtins.property
     def identical_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The instruments that are substantially identical to it for wash sales; empty = none."""
+        """The instruments that are substantially identical to it for wash sales, at most 1000; empty = none."""
 
     def __init__(
         self,

@@ -125,22 +125,28 @@ class Trade(_message.Message):
     exact_quantity: _builtins.str
     """Number of shares, exact, above 0; the same as quantity."""
     settlement_date: _builtins.str
-    """Day on which shares and money change hands, ISO 8601; empty when not planned."""
+    """Day on which shares and money of the last slice change hands, ISO 8601; empty when not planned."""
     expected_execution_cost_amount: _builtins.str
     """Cost of executing the slices that is expected, spread and impact, 0 or more; empty without slices."""
     execution_risk_amount: _builtins.str
-    """Standard deviation of that cost, from prices that move while the slices wait, 0 or more; empty without slices."""
+    """Standard deviation of that cost, from prices that move while the slices wait, 0 or more; empty without slices or
+    without two daily returns.
+    """
     @_builtins.property
     def limited_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the limits that kept the trade from going all the way to the target."""
 
     @_builtins.property
     def slices(self) -> _containers.RepeatedCompositeFieldContainer[Global___TradeSlice]:
-        """Parts in which to execute, when the trade is large against the daily volume; their quantities add up to the trade."""
+        """Parts in which to execute, by day, none larger than max_participation allows; their quantities add up to the trade.
+        Empty without max_participation.
+        """
 
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Priorities of the trades that must be filled first, because their proceeds pay for this one; empty = none."""
+        """Priorities of the trades that must be filled first, because their proceeds pay for this one; empty = none. While no
+        trade starts before these, cash stays at its minimum or above in whatever order fills come in.
+        """
 
     def __init__(
         self,

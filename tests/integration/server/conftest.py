@@ -9,6 +9,7 @@ from data_examples import benchmark, store_instruments
 from portfolio_optimization.v1.event_service_pb2_grpc import EventServiceStub
 from portfolio_optimization.v1.portfolio_data_pb2 import PutBenchmarkRequest
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceStub
+from portfolio_optimization.v1.rebalancing_service_pb2_grpc import RebalancingServiceStub
 
 from server.application import Application, open_application
 from server.grpc_server import GrpcServer
@@ -37,6 +38,12 @@ async def channel(application: Application) -> AsyncIterator[grpc.aio.Channel]:
 def data(channel: grpc.aio.Channel) -> PortfolioDataServiceStub:
     """The data service."""
     return PortfolioDataServiceStub(channel)
+
+
+@pytest.fixture
+def rebalancing(channel: grpc.aio.Channel) -> RebalancingServiceStub:
+    """The rebalancing service."""
+    return RebalancingServiceStub(channel)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from portfolio_optimization.v1 import instruments_pb2, market_data_pb2, optimization_pb2, trade_pb2
+from portfolio_optimization.v1 import instruments_pb2, market_data_pb2, optimization_pb2, taxes_pb2, trade_pb2
 from portfolio_optimization.v1 import policies_pb2 as policies
 from portfolio_optimization.v1 import portfolio_data_pb2 as pb
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceStub
@@ -47,7 +47,14 @@ def portfolio(**changes: object) -> pb.Portfolio:
             pb.Holding(instrument_id="XOM", quantity="5"),
         ],
         "lots": [
-            lot("1", acquired_on="2021-03-01", quantity="10.000001", cost_per_share_amount="99.99999999999999999"),
+            lot(
+                "1",
+                acquired_on="2021-03-01",
+                quantity="10.000001",
+                cost_per_share_amount="99.99999999999999999",
+                held_since="2020-12-01",
+                replaced_loss=True,
+            ),
             lot("2", quantity="0.123455"),
         ],
         "benchmark_id": "half",
@@ -60,6 +67,8 @@ def portfolio(**changes: object) -> pb.Portfolio:
             do_not_buy=["KO"],
             do_not_sell=["XOM"],
             do_not_trade=["NOT-STORED"],
+            initial_margin=0.6,
+            maintenance_margin=0.35,
         ),
         "tax": pb.TaxSettings(
             short_term_rate=0.408,
@@ -70,6 +79,19 @@ def portfolio(**changes: object) -> pb.Portfolio:
             realized_long_term_amount="7",
             carried_short_term_loss_amount="0.01",
             carried_long_term_loss_amount="1",
+            ordinary_rate=0.0,
+            carried_loss_value=0.2,
+            dated_rates=[
+                taxes_pb2.DatedTaxRates(from_date="2023-01-01", short_term_rate=0.41, long_term_rate=0.24),
+                taxes_pb2.DatedTaxRates(from_date="2024-01-01"),
+            ],
+            wash_sale_policies=taxes_pb2.WashSalePolicies(
+                same_purchase=taxes_pb2.WashSalePolicies.SAME_PURCHASE_LITERAL,
+                holding_period=taxes_pb2.WashSalePolicies.HOLDING_PERIOD_COPY_DATE,
+                count_sold_replacements=True,
+            ),
+            files_separately=True,
+            jurisdiction="US",
         ),
         "preferences": preferences(),
     }
@@ -90,7 +112,7 @@ def preferences() -> pb.PortfolioPreferences:
     )
 
 
-def lot(lot_id: str, instrument_id: str = "AAPL", **changes: str) -> pb.TaxLot:
+def lot(lot_id: str, instrument_id: str = "AAPL", **changes: object) -> pb.TaxLot:
     return pb.TaxLot(lot_id=lot_id, instrument_id=instrument_id, **{"quantity": "1", **changes})
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC
 from uuid import uuid4
 
-import grpc
 import pytest
 from data_examples import store_instruments
 from portfolio_optimization.v1 import events_pb2 as pb
@@ -116,12 +115,6 @@ async def test_all_that_is_wrong_comes_at_once(events: Events) -> None:
     assert "rebalance_plan_proposed" in faults["types[1]"]
     assert await refused(events.StreamEvents(pb.StreamEventsRequest(**wrong)).read()) == faults
     assert list(await refused(events.ListEvents(pb.ListEventsRequest(page_size=-1)))) == ["page_size"]
-
-
-async def test_webhooks_are_not_served_yet(events: Events) -> None:
-    with pytest.raises(grpc.aio.AioRpcError, match="CreateWebhook is part of the contract") as caught:
-        await events.CreateWebhook(pb.CreateWebhookRequest())
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 class Follower:

@@ -121,6 +121,33 @@ HOLDING = pb.Holding(instrument_id="AAPL", quantity="2")
         ({"tax": pb.TaxSettings(lot_method=trade_pb2.LOT_METHOD_SPECIFIC)}, ["tax.lot_method"]),
         ({"tax": pb.TaxSettings(lot_method=0)}, ["tax.lot_method"]),
         ({"tax": pb.TaxSettings(yearly_loss_limit_amount="-1")}, ["tax.yearly_loss_limit_amount"]),
+        ({"tax": pb.TaxSettings(ordinary_rate=math.nan)}, ["tax.ordinary_rate"]),
+        ({"tax": pb.TaxSettings(carried_loss_value=1.01)}, ["tax.carried_loss_value"]),
+        ({"tax": pb.TaxSettings(jurisdiction="x" * 37)}, ["tax.jurisdiction"]),
+        ({"tax": {"dated_rates": [{"short_term_rate": 0.1}]}}, ["tax.dated_rates[0].from_date"]),
+        (
+            {"tax": {"dated_rates": [{"from_date": "2024-01-01"}, {"from_date": "2024-01-01"}]}},
+            ["tax.dated_rates[1].from_date"],
+        ),
+        (
+            {"tax": {"dated_rates": [{"from_date": "2024-01-01", "long_term_rate": -0.1}]}},
+            ["tax.dated_rates[0].long_term_rate"],
+        ),
+        ({"tax": {"wash_sale_policies": {"same_purchase": 9}}}, ["tax.wash_sale_policies.same_purchase"]),
+        ({"tax": {"wash_sale_policies": {"holding_period": 9}}}, ["tax.wash_sale_policies.holding_period"]),
+        ({"account": pb.AccountSettings(initial_margin=1.5)}, ["account.initial_margin"]),
+        ({"account": pb.AccountSettings(initial_margin=0.2)}, ["account.maintenance_margin"]),
+        (
+            {"holdings": [HOLDING], "lots": [lot("1", quantity="2", held_since="2020-01-01")]},
+            ["lots[0].held_since"],
+        ),
+        (
+            {
+                "holdings": [HOLDING],
+                "lots": [lot("1", quantity="2", acquired_on="2020-01-01", held_since="2020-01-02")],
+            },
+            ["lots[0].held_since"],
+        ),
     ],
 )
 async def test_a_wrong_portfolio_is_named_and_not_kept(
@@ -145,7 +172,10 @@ async def test_a_wrong_portfolio_is_named_and_not_kept(
         ({"alert_emails": ["a@b", "x\0"]}, "alert_emails[1]"),
         ({"constraints": {"max_trades": -1}}, "constraints.max_trades"),
         ({"constraints": {"lot_method": 0}}, "constraints.lot_method"),
-        ({"constraints": {"specific_lots": [{"quantity": "1"}]}}, "constraints.specific_lots[0].lot_id"),
+        (
+            {"constraints": {"lot_method": trade_pb2.LOT_METHOD_SPECIFIC, "specific_lots": [{"quantity": "1"}]}},
+            "constraints.specific_lots[0].lot_id",
+        ),
     ],
 )
 async def test_wrong_preferences_are_refused(stocked: Data, rebalancing: dict[str, object], field: str) -> None:

@@ -74,7 +74,16 @@ PORTFOLIO = Portfolio(
             acquired_on=date(2021, 3, 1),
             cost_per_share=Decimal("99.999999999"),
         ),
-        TaxLot(id="lot-2", instrument_id="STOCK", quantity=Decimal(20)),
+        TaxLot(id="lot-2", instrument_id="STOCK", quantity=Decimal(15)),
+        TaxLot(
+            id="lot-3",
+            instrument_id="STOCK",
+            quantity=Decimal(5),
+            acquired_on=date(2022, 12, 1),
+            cost_per_share=Decimal(7),
+            held_since=date(2022, 1, 31),
+            replaced_loss=True,
+        ),
     ),
     updated_at=datetime(2022, 12, 28, 21, 0, 0, 123456, tzinfo=UTC),
 )

@@ -1,10 +1,13 @@
 """Holding periods and lot selection against the shared known answers."""
 
 import datetime as dt
+import itertools
 from decimal import Decimal
 
 import pytest
 
+from kernel.rebalancing.household import WashPolicies
+from kernel.rebalancing.lot_advice import GainsBudget, select_within_budget, wait_or_sell
 from kernel.rebalancing.lots import (
     GainRates,
     LotMethod,
@@ -12,11 +15,15 @@ from kernel.rebalancing.lots import (
     TaxLot,
     Term,
     first_date_beyond,
-    first_long_term_date,
     holding_term,
     select_lots,
+    select_specific,
 )
+from kernel.rebalancing.tax import NetGains, TaxRules, tax_of_sales
+from kernel.rebalancing.wash_ledger import settle_ledger
+from kernel.rebalancing.wash_sales import AccountPurchase, AccountSale
 from tests.unit.kernel.rebalancing.golden_cases import load_cases
+from tests.unit.kernel.rebalancing.ledgers import RULES
 
 PERIODS = load_cases("holding_period")
 CASES = load_cases("lot_selection")
@@ -27,7 +34,8 @@ ACQUIRED_FOR_TERM = {"short": dt.date(2026, 1, 2), "long": dt.date(2020, 1, 2)}
 @pytest.mark.parametrize("case", [case for case, body in PERIODS.items() if "term" in body["expected"]])
 def test_term(case):
     inputs = {key: dt.date.fromisoformat(value) for key, value in PERIODS[case]["inputs"].items()}
-    assert holding_term(inputs["acquired"], inputs["sold"]) == PERIODS[case]["expected"]["term"]
+    term = holding_term(inputs["acquired"], inputs["sold"], RULES.long_term_months)
+    assert term == PERIODS[case]["expected"]["term"]
 
 
 def test_six_months_and_days_to_wait():
@@ -36,9 +44,12 @@ def test_six_months_and_days_to_wait():
     beyond = dt.date.fromisoformat(caspe["sold"]) >= first
     assert beyond is PERIODS["hp-14"]["expected"]["more_than_threshold"]
     wait, expected = PERIODS["hp-15"]["inputs"], PERIODS["hp-15"]["expected"]
-    first = first_long_term_date(dt.date.fromisoformat(wait["acquired"]))
-    assert first == dt.date.fromisoformat(expected["first_long_term_date"])
-    assert (first - dt.date.fromisoformat(wait["today"])).days == expected["calendar_days_to_wait"]
+    lot = TaxLot("A", Decimal(10), Decimal(50), dt.date.fromisoformat(wait["acquired"]))
+    today, rates = dt.date.fromisoformat(wait["today"]), GainRates(Decimal("0.408"), Decimal("0.238"))
+    advice = wait_or_sell(lot, Decimal(60), today, rates, RULES.long_term_months)
+    assert advice.long_term_from == dt.date.fromisoformat(expected["first_long_term_date"])
+    assert advice.days_to_wait == expected["calendar_days_to_wait"]
+    assert advice.tax_saved == 100 * (rates.short_term - rates.long_term)
 
 
 def lots_of(case):
@@ -58,15 +69,19 @@ def sell(case, method, lots=None):
     lots = lots_of(case) if lots is None else lots
     quantity = Decimal(inputs.get("sell_shares", len(lots)))
     rates = GainRates(inputs.get("rate_st", Decimal("0.408")), inputs.get("rate_lt", Decimal("0.238")))
-    return select_lots(lots, Sale(quantity, Decimal(inputs["price"]), SOLD_ON), method, rates), rates
+    return select_lots(
+        lots, Sale(quantity, Decimal(inputs["price"]), SOLD_ON, RULES.long_term_months), method, rates
+    ), rates
 
 
 def sold_by_lot(sales):
     return {sale.lot.lot_id: sale.quantity for sale in sales}
 
 
-def test_a_named_lot_is_the_only_one_offered():
-    sales, _ = sell("lot-01", LotMethod.FIFO, [lot for lot in lots_of("lot-01") if lot.lot_id == "2000"])
+def test_the_named_lot_is_sold():
+    inputs = CASES["lot-01"]["inputs"]
+    sale = Sale(Decimal(inputs["sell_shares"]), Decimal(inputs["price"]), SOLD_ON, RULES.long_term_months)
+    sales = select_specific(lots_of("lot-01"), sale, {inputs["lot"]: None})
     assert sum(sale.gain for sale in sales) == CASES["lot-01"]["expected"]["gain"]
 
 
@@ -91,3 +106,59 @@ def test_losses_then_long_gains_then_short_gains():
     assert set(order[:2]) == {"loss", "st_loss"}
     assert order[2:] == ["lt_gain_small", "lt_gain_big", "st_gain"]
     assert [sale.term for sale in sales[2:]] == [Term.LONG, Term.LONG, Term.SHORT]
+
+
+def test_a_gains_budget_stops_within_a_lot():
+    inputs, expected = CASES["lot-06"]["inputs"], CASES["lot-06"]["expected"]
+    sale = Sale(Decimal(inputs["sell_shares"]), Decimal(inputs["price"]), SOLD_ON, RULES.long_term_months)
+    rates = GainRates(Decimal("0.408"), Decimal("0.238"))
+    budget = GainsBudget(Decimal(inputs["max_realized_gains"]))
+    result = select_within_budget(lots_of("lot-06"), sale, LotMethod.HIFO, rates, budget)
+    assert sold_by_lot(result.sales) == expected["sold"]
+    assert (result.gain, result.unsold, result.reason) == (expected["gain"], expected["unsold"], expected["reason"])
+
+
+def test_fractions_use_the_whole_budget():
+    inputs = CASES["lot-06"]["inputs"]
+    sale = Sale(Decimal(inputs["sell_shares"]), Decimal(inputs["price"]), SOLD_ON, RULES.long_term_months)
+    rates = GainRates(Decimal("0.408"), Decimal("0.238"))
+    budget = GainsBudget(Decimal(inputs["max_realized_gains"]), Decimal("0.001"))
+    result = select_within_budget(lots_of("lot-06"), sale, LotMethod.HIFO, rates, budget)
+    assert result.unsold == Decimal("48.889")
+    assert result.gain == Decimal("99.99")
+
+
+def test_least_tax_per_money_raised_comes_first():
+    expected, rules = CASES["lot-08"]["expected"], TaxRules(GainRates(Decimal("0.408"), Decimal("0.238")))
+    raised = []
+    for entry in CASES["lot-08"]["inputs"]["lots"]:
+        lot = TaxLot(entry["symbol"], Decimal(entry["shares"]), Decimal(entry["unit_cost"]), dt.date(2020, 1, 2))
+        sale = Sale(lot.quantity, Decimal(entry["price"]), SOLD_ON, RULES.long_term_months)
+        (part,) = select_lots([lot], sale, LotMethod.LEAST_TAX, rules.rates)
+        raised.append((tax_of_sales([part], NetGains(), rules).additional_tax / part.proceeds, part))
+    parts = [part for _, part in sorted(raised, key=lambda entry: entry[0])]
+    assert [part.lot.lot_id for part in parts] == expected["order"]
+    assert list(itertools.accumulate(part.proceeds for part in parts)) == expected["cumulative_proceeds"]
+    assert list(itertools.accumulate(part.gain for part in parts)) == expected["cumulative_gain"]
+
+
+@pytest.mark.parametrize("sells_both", [False, True])
+def test_a_lot_bought_within_the_window_takes_over_a_loss(sells_both):
+    inputs, expected = CASES["lot-09"]["inputs"], CASES["lot-09"]["expected"]
+    bought = [
+        AccountPurchase("taxable", lot.lot_id, "XYZ", lot.quantity, lot.unit_cost, lot.acquired_on)
+        for lot in lots_of("lot-09")
+    ]
+    lots = [("old", Decimal(inputs["sell_shares"])), *([("new", Decimal(40))] if sells_both else [])]
+    today = dt.date.fromisoformat(inputs["today"])
+    sale = AccountSale("taxable", "sale", "XYZ", tuple(lots), Decimal(inputs["price"]), today)
+    report = settle_ledger([*bought, sale], [RULES], WashPolicies())
+    assert -report.sales[0].gain == expected["realized_loss"]
+    assert report.disallowed == (0 if sells_both else expected["disallowed"])
+    assert -report.sales[0].recognised == (expected["realized_loss"] if sells_both else expected["allowed"])
+    assert sum(held.lot.basis for held in report.lots) == (0 if sells_both else expected["new_lot_basis"])
+
+
+def test_every_case_is_posed():
+    posed = {f"lot-{number:02}" for number in range(1, 10)}
+    assert set(CASES) == posed

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.lots import GainRates, LotSale, TaxLot, Term
-from kernel.rebalancing.tax import NetGains, TaxRules, net_gains, tax_of_sales, tax_on
+from kernel.rebalancing.tax import (
+    NetGains,
+    TaxRules,
+    net_gains,
+    recognised_gains,
+    tax_of_sales,
+    tax_of_settled,
+    tax_on,
+)
+from tests.unit.kernel.rebalancing.ledgers import buy, household, sell, settle
 
 RATES = GainRates(Decimal("0.40"), Decimal("0.20"))
 LIMITED = TaxRules(RATES, loss_limit=Decimal(3000), ordinary_rate=Decimal("0.37"), carried_loss_value=Decimal("0.10"))
@@ -75,3 +84,45 @@ def test_malformed_rules_are_refused():
         TaxRules(RATES, loss_limit=Decimal(-1))
     with pytest.raises(ProblemError, match=r"tax\.ordinary_rate"):
         TaxRules(RATES, ordinary_rate=Decimal(2))
+
+
+WASHED = settle(
+    buy("A", "2024-01-02", 10, 50),
+    buy("B", "2024-01-02", 10, 50, account="ira"),
+    sell("a", "2025-06-02", 40, ("A", 10)),
+    buy("C", "2025-06-10", 4, 41),
+    buy("D", "2025-06-11", 2, 41, account="ira"),
+    sell("b", "2025-06-20", 90, ("B", 10), account="ira"),
+    sell("c", "2025-06-25", 61, ("C", 4)),
+    start=household("ira"),
+)
+
+
+def test_what_is_disallowed_or_in_a_retirement_account_does_not_count():
+    """A: loss 100 long, 40 of it into C, 20 lost; C: (61 - 51) * 4 = 40, long by A's days."""
+    assert recognised_gains(WASHED.sales) == NetGains(Decimal(0), Decimal(-40) + 40)
+    assert net_gains([]) == recognised_gains([]) == NetGains()
+
+
+def test_the_tax_of_settled_sales_says_what_is_disallowed():
+    outcome = tax_of_settled(WASHED.sales[:1], NetGains(Decimal(0), Decimal(1000)), LIMITED)
+    assert (outcome.gains, outcome.disallowed, outcome.lost) == (NetGains(Decimal(0), Decimal(-40)), 60, 20)
+    assert (outcome.before.tax, outcome.after.tax, outcome.additional_tax) == (200, 192, -8)
+
+
+def test_the_next_year_starts_from_what_is_carried():
+    """9000 long-term and 4000 short-term loss: 3000 of the short-term one is used, the rest keeps its character."""
+    first = tax_on(NetGains(Decimal(-4000), Decimal(-9000)), LIMITED)
+    assert (first.carried, first.carried_total) == (NetGains(Decimal(-1000), Decimal(-9000)), 10_000)
+    second = tax_on(first.carried.plus(NetGains(Decimal(2500), Decimal(0))), LIMITED)
+    assert (second.deduction, second.carried) == (3000, NetGains(Decimal(0), Decimal(-4500)))
+
+
+@given(st.lists(st.tuples(MONEY, MONEY), min_size=1, max_size=6))
+def test_over_the_years_every_loss_is_used_once(years):
+    carried, deducted, gains = NetGains(), Decimal(0), Decimal(0)
+    for short, long in years:
+        bill = tax_on(carried.plus(NetGains(short, long)), LIMITED)
+        carried, deducted = bill.carried, deducted + bill.deduction
+        gains += max(Decimal(0), bill.gains.total)
+    assert sum(short + long for short, long in years) == gains - deducted + carried.total

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kernel.rebalancing.book import open_book, settle
+from kernel.rebalancing.book import open_book
 from kernel.rebalancing.costs import CostModel
 from kernel.rebalancing.mixed_integer import SearchSettings
 from kernel.rebalancing.request import TradeLimits, TradeRequest
+from kernel.rebalancing.settle import Trades, settle
 from kernel.rebalancing.trades import plan_trades
 from kernel.status import Status
 from tests.unit.kernel.rebalancing.trade_requests import EXACT, ZERO, assert_valid
@@ -31,7 +32,7 @@ def best_by_enumeration(request):
     book = open_book(request)
     short_of_cash = book.cash < book.limits.min_cash
     choices = [moves_of(position, short_of_cash) for position in book.positions]
-    outcomes = (settle(book, quantities) for quantities in itertools.product(*choices))
+    outcomes = (settle(book, Trades(quantities)) for quantities in itertools.product(*choices))
     return min((outcome.objective for outcome in outcomes if not outcome.violation), default=None)
 
 

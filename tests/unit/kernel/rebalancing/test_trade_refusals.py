@@ -79,7 +79,7 @@ def test_malformed_requests_are_refused(change, field):
 
 
 @pytest.mark.parametrize(
-    "limits", [{"min_trade_value": -1}, {"min_cash": -1}, {"max_turnover": -1}, {"max_trades": -1}]
+    "limits", [{"min_trade_value": -1}, {"min_cash": "NaN"}, {"max_turnover": -1}, {"max_trades": -1}]
 )
 def test_malformed_limits_are_refused(limits):
     with pytest.raises(ProblemError, match=next(iter(limits))):

@@ -1,0 +1,111 @@
+"""Convex functions of one expression inside a mixed-integer linear program, kept by tangents.
+
+A column v stands for f(a) of an expression a = offset + terms'x. With a flag y that lets a move, f(0) = 0 and the
+tangent at a0 is taken in perspective,
+
+    v >= f'(a0) a + (f(a0) - f'(a0) a0) y
+
+which holds for y = 0 and a = 0, is the tangent itself for y = 1, and is the convex hull of both in between: what
+borrows the curvature of f from the flag. Without a flag y is 1.
+
+References: Duran & Grossmann (1986); Frangioni & Gentile (2006); Moehle et al. (2021).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Terms = dict[int, float]
+Row = tuple[Terms, float]
+Function = Callable[[float], tuple[float, float]]
+"""Value and slope"""
+
+# A flag below this is solver noise: the perspective has no point there.
+_OFF = 1e-7
+
+
+@dataclass(slots=True)
+class Affine:
+    """constant + terms'x, as it is added up."""
+
+    terms: Terms = field(default_factory=dict)
+    constant: float = 0.0
+
+    def add(self, terms: Terms, factor: float = 1.0, constant: float = 0.0) -> None:
+        """Adds factor * terms'x + constant."""
+        for column, value in terms.items():
+            self.terms[column] = self.terms.get(column, 0.0) + factor * value
+        self.constant += constant
+
+    def at(self, x: NDArray[np.float64]) -> float:
+        """The value at a point of the program."""
+        return self.constant + sum(value * float(x[column]) for column, value in self.terms.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One function.
+
+    Attributes:
+        value: Column that must not be less than the function.
+        terms: Of the argument.
+        offset: Of the argument; zero with a flag.
+        function: Convex; zero at zero with a flag.
+        flag: Column that is 1 where the argument may differ from zero.
+        seeds: Arguments of the first tangents.
+        weight: What a unit of the column is worth beside those of others.
+    """
+
+    value: int
+    terms: Terms
+    offset: float
+    function: Function
+    flag: int | None = None
+    seeds: tuple[float, ...] = ()
+    weight: float = 1.0
+
+    def argument(self, x: NDArray[np.float64]) -> float:
+        """Where the function is taken; of the perspective for a flag between 0 and 1."""
+        a = self.offset + sum(factor * float(x[column]) for column, factor in self.terms.items())
+        return a if self.flag is None else a / max(float(x[self.flag]), _OFF)
+
+    def height(self, x: NDArray[np.float64]) -> float:
+        """The function, or its perspective, at a point of the program."""
+        f, _ = self.function(self.argument(x))
+        if self.flag is None:
+            return f
+        return f * float(x[self.flag]) if x[self.flag] > _OFF else 0.0
+
+    def tangent(self, a: float) -> Row:
+        """The row that the column keeps, exact at one argument."""
+        f, slope = self.function(a)
+        terms = {column: -slope * factor for column, factor in self.terms.items()}
+        terms[self.value] = terms.get(self.value, 0.0) + 1.0
+        height = f - slope * a
+        if self.flag is None:
+            return terms, height + slope * self.offset
+        terms[self.flag] = terms.get(self.flag, 0.0) - height
+        return terms, 0.0
+
+
+def square(weight: float = 1.0) -> Function:
+    """A square, weight a^2."""
+    return lambda a: (weight * a * a, 2.0 * weight * a)
+
+
+def shifted_square(weight: float, start: float, factor: float) -> Function:
+    """The change weight ((start + factor a)^2 - start^2) by moving away from a start."""
+    return lambda a: (
+        weight * factor * a * (2.0 * start + factor * a),
+        2.0 * weight * factor * (start + factor * a),
+    )
+
+
+def power_three_halves(weight: float) -> Function:
+    """A power, weight a^(3/2) for a >= 0."""
+    return lambda a: (weight * max(a, 0.0) ** 1.5, 1.5 * weight * math.sqrt(max(a, 0.0)))

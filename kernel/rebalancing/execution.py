@@ -1,0 +1,406 @@
+"""Execution of one large trade over several periods: how much when, at what expected cost and with what risk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from itertools import pairwise
+
+from kernel.errors import ProblemError
+from kernel.rebalancing.costs import power_law_impact
+from kernel.rebalancing.money import ZERO, require_amount
+
+
+@dataclass(frozen=True, slots=True)
+class LinearImpact:
+    """Impact that is linear in the rate of trading.
+
+    Attributes:
+        volatility: sigma, money per share and square root of a period of time, >= 0.
+        half_spread: epsilon, money per share, >= 0.
+        temporary: eta, money per share for a rate of one share per unit of time, > 0.
+        permanent: gamma, money per share for each share traded, >= 0.
+    """
+
+    volatility: float
+    half_spread: float
+    temporary: float
+    permanent: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0.0:
+                raise ProblemError(f"impact.{name}", f"must be finite and zero or more, got {value}")
+
+    def adjusted(self, tau: float) -> float:
+        """eta~ = eta - gamma tau / 2, the temporary impact beside the permanent one of the same period.
+
+        Raises:
+            ProblemError: It is not positive, so that no schedule is best.
+        """
+        eta = self.temporary - self.permanent * tau / 2.0
+        if eta <= 0.0:
+            raise ProblemError("impact.temporary", f"must exceed permanent * tau / 2, got {self.temporary}")
+        return eta
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A trade over periods.
+
+    Attributes:
+        trades: Shares in each period; they add up to the trade.
+        expected_cost: gamma X^2 / 2 + epsilon X + eta~ / tau sum n_k^2, money.
+        variance: sigma^2 tau sum x_k^2 over the shares x_k left after each period, money^2.
+        kappa: Urgency per unit of time; 0 for equal parts.
+        half_life: 1 / kappa, the time in which the position shrinks by the factor e without an end in time; infinite
+            for equal parts.
+    """
+
+    trades: tuple[float, ...]
+    expected_cost: float
+    variance: float
+    kappa: float
+    half_life: float
+
+
+def almgren_chriss(shares: float, periods: int, impact: LinearImpact, risk_aversion: float, tau: float) -> Schedule:
+    """The schedule that minimises E + lambda Var for linear impact, exact for discrete periods.
+
+        x_k = X sinh(kappa (T - t_k)) / sinh(kappa T),   2 / tau^2 (cosh(kappa tau) - 1) = lambda sigma^2 / eta~
+
+    Without aversion to risk the parts are equal: they have the least expected cost.
+
+    Args:
+        shares: X, > 0.
+        periods: N, >= 1; T = N tau.
+        impact: sigma, epsilon, eta and gamma.
+        risk_aversion: lambda per unit of money, >= 0.
+        tau: Length of a period, > 0.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        ProblemError: A number is out of range.
+
+    References:
+        Almgren & Chriss (2000), Optimal Execution of Portfolio Transactions, section 2.
+    """
+    _check(shares, periods, risk_aversion, tau)
+    eta = impact.adjusted(tau)
+    kappa = urgency(impact.volatility, eta, risk_aversion, tau)
+    trades = _decreasing(shares, periods, kappa * tau)
+    return Schedule(
+        trades=trades,
+        expected_cost=(
+            impact.permanent * shares**2 / 2.0
+            + impact.half_spread * shares
+            + eta / tau * math.fsum(trade * trade for trade in trades)
+        ),
+        variance=impact.volatility**2 * tau * math.fsum(left * left for left in shares_left(trades)),
+        kappa=kappa,
+        half_life=1.0 / kappa if kappa else math.inf,
+    )
+
+
+def urgency(volatility: float, eta: float, risk_aversion: float, tau: float) -> float:
+    """Urgency kappa of Almgren and Chriss, from cosh(y) - 1 = 2 sinh(y / 2)^2, which keeps its digits for small y.
+
+    Args:
+        volatility: sigma, money per share and square root of time.
+        eta: eta~, > 0.
+        risk_aversion: lambda, >= 0.
+        tau: Length of a period.
+
+    Returns:
+        kappa per unit of time, >= 0.
+    """
+    return 2.0 / tau * math.asinh(tau * volatility / 2.0 * math.sqrt(risk_aversion / eta))
+
+
+def shares_left(trades: tuple[float, ...]) -> tuple[float, ...]:
+    """Shares that are still to be traded after each period; zero after the last.
+
+    Args:
+        trades: Shares in each period.
+
+    Returns:
+        As many numbers.
+    """
+    return tuple(math.fsum(trades[k + 1 :]) for k in range(len(trades)))
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidity:
+    """What is known of the market of an instrument.
+
+    Attributes:
+        price: Money per share, > 0.
+        daily_volume: Shares per day on average, > 0; None where it is not known.
+        daily_volatility: Standard deviation of the daily return; None where it is not known.
+    """
+
+    price: Decimal
+    daily_volume: Decimal | None = None
+    daily_volatility: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        require_amount("price", self.price, positive=True)
+        if self.daily_volume is not None:
+            require_amount("daily_volume", self.daily_volume, positive=True)
+        if self.daily_volatility is not None:
+            require_amount("daily_volatility", self.daily_volatility)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSettings:
+    """How trades are spread over days.
+
+    Attributes:
+        max_participation: Largest share of the daily volume per day, in (0, 1]; None = every trade in one day.
+        days: Days for a trade that exceeds it; 0 = as few as it allows.
+        risk_aversion: lambda per unit of money, >= 0.
+        half_spread: Fraction of the price, in [0, 1].
+        impact_coefficient: b of the 3/2-power law; 0 = no such impact.
+        most_days: Most days that a trade may take.
+    """
+
+    max_participation: Decimal | None = None
+    days: int = 0
+    risk_aversion: float = 0.0
+    half_spread: Decimal = ZERO
+    impact_coefficient: Decimal = ZERO
+    most_days: int = 250
+
+    def __post_init__(self) -> None:
+        require_amount("execution.half_spread", self.half_spread)
+        require_amount("execution.impact_coefficient", self.impact_coefficient)
+        if self.max_participation is not None:
+            require_amount("execution.max_participation", self.max_participation, positive=True)
+            if self.max_participation > 1:
+                raise ProblemError("execution.max_participation", f"must be at most 1, got {self.max_participation}")
+        if self.days < 0:
+            raise ProblemError("execution.days", f"must be zero or more, got {self.days}")
+        if not math.isfinite(self.risk_aversion) or self.risk_aversion < 0.0:
+            raise ProblemError("execution.risk_aversion", f"must be zero or more, got {self.risk_aversion}")
+
+
+@dataclass(frozen=True, slots=True)
+class SlicedCost:
+    """What executing slices costs.
+
+    Attributes:
+        expected: Half the spread and the impact of every slice, money, unrounded.
+        risk: Standard deviation of the cost, money, unrounded; None where the volatility is not known.
+    """
+
+    expected: Decimal
+    risk: Decimal | None
+
+
+def largest_slice(liquidity: Liquidity, increment: Decimal, max_participation: Decimal) -> Decimal:
+    """Most shares that one day may trade: whole increments within max_participation * daily volume.
+
+    Args:
+        liquidity: Of the instrument; its daily volume is known.
+        increment: Smallest tradable number of shares.
+        max_participation: Largest share of the daily volume.
+
+    Returns:
+        Shares, a whole number of increments; zero when not even one fits.
+    """
+    assert liquidity.daily_volume is not None
+    within = max_participation * liquidity.daily_volume
+    return (within / increment).to_integral_value(ROUND_FLOOR) * increment
+
+
+def days_needed(quantity: Decimal, largest: Decimal) -> int:
+    """Fewest days that a trade needs, ceil(|x| / largest slice).
+
+    Args:
+        quantity: Shares, > 0.
+        largest: Most shares in a day, > 0.
+
+    Returns:
+        Days, >= 1.
+    """
+    return int((quantity / largest).to_integral_value(ROUND_CEILING))
+
+
+def slice_trade(
+    quantity: Decimal, increment: Decimal, liquidity: Liquidity, settings: ExecutionSettings
+) -> tuple[Decimal, ...]:
+    """Shares per day, the first day first.
+
+    The 3/2-power law costs c n^(3/2) for n shares in a day, c = b sigma p / V^(1/2). For the schedule alone it is
+    made linear: eta is such that both laws agree on equal slices, eta = c / (X / N)^(1/2). Where the linear schedule
+    would exceed the largest slice, the first days take that and the best schedule of what is left follows; as the
+    schedule never increases, this is the best one within the limit. Without impact, aversion to risk means as early
+    as possible.
+
+    Args:
+        quantity: X in shares, > 0.
+        increment: Slices are whole numbers of it; what X has beyond is in one slice.
+        liquidity: Of the instrument.
+        settings: Participation, days and aversion to risk.
+
+    Returns:
+        Shares per day, zero on a day without a slice, never on the last; they add up to X exactly and none exceeds
+        the largest slice.
+
+    Raises:
+        ProblemError: The participation is limited and the daily volume is not known, not one increment is within, or
+            the trade takes too many days.
+    """
+    require_amount("quantity", quantity, positive=True)
+    require_amount("increment", increment, positive=True)
+    if settings.max_participation is None:
+        return (quantity,)
+    if liquidity.daily_volume is None:
+        raise ProblemError("max_participation", "needs an average daily volume above 0, which is not known")
+    largest = largest_slice(liquidity, increment, settings.max_participation)
+    if quantity <= settings.max_participation * liquidity.daily_volume:
+        return (quantity,)
+    if not largest:
+        limit = f"{settings.max_participation} of the daily volume of {liquidity.daily_volume} shares"
+        raise ProblemError("max_participation", f"{limit} is less than the smallest trade of {increment}")
+    days = max(days_needed(quantity, largest), settings.days)
+    if days > settings.most_days:
+        raise ProblemError(
+            "max_participation",
+            f"makes the trade of {quantity} shares take {days} days, more than {settings.most_days}",
+        )
+    exact = _within(float(quantity), days, float(largest), _urgency(quantity, days, liquidity, settings))
+    return _whole(exact, quantity, increment, largest)
+
+
+def sliced_cost(slices: tuple[Decimal, ...], liquidity: Liquidity, settings: ExecutionSettings) -> SlicedCost:
+    """Expected cost and risk of slices on successive days.
+
+        epsilon p X + sum_k b sigma p n_k (n_k / V)^(1/2)   and   (sigma^2 p^2 sum_k x_k^2)^(1/2)
+
+    with the shares x_k left after day k. The commission is not part of it.
+
+    Args:
+        slices: Shares per day.
+        liquidity: Of the instrument.
+        settings: Spread and coefficient of impact.
+
+    Returns:
+        Expected cost and standard deviation.
+
+    Raises:
+        ProblemError: Impact is counted and the volatility or the volume is not known.
+
+    References:
+        Boyd et al. (2017), equation 2.2; Almgren & Chriss (2000), section 1.
+    """
+    price, volatility = liquidity.price, liquidity.daily_volatility
+    expected = settings.half_spread * price * sum(slices, ZERO)
+    if settings.impact_coefficient:
+        if volatility is None or liquidity.daily_volume is None:
+            raise ProblemError("impact_coefficient", "needs daily volatility and volume, which are not known")
+        volume = liquidity.daily_volume * price
+        for shares in slices:
+            expected += power_law_impact(shares * price, volatility, volume, settings.impact_coefficient)
+    if volatility is None:
+        return SlicedCost(expected, None)
+    left, squares = sum(slices, ZERO), ZERO
+    for shares in slices:
+        left -= shares
+        squares += left * left
+    return SlicedCost(expected, volatility * price * squares.sqrt())
+
+
+def _check(shares: float, periods: int, risk_aversion: float, tau: float) -> None:
+    for name, value, low in (("shares", shares, 0.0), ("tau", tau, 0.0)):
+        if not math.isfinite(value) or value <= low:
+            raise ProblemError(name, f"must be positive and finite, got {value}")
+    if periods < 1:
+        raise ProblemError("periods", f"must be at least 1, got {periods}")
+    if not math.isfinite(risk_aversion) or risk_aversion < 0.0:
+        raise ProblemError("risk_aversion", f"must be finite and zero or more, got {risk_aversion}")
+
+
+def _decreasing(shares: float, periods: int, urgency_per_period: float) -> tuple[float, ...]:
+    """n_k = x_{k-1} - x_k; the quotient of sinh is written with exponentials that cannot overflow."""
+    y = urgency_per_period
+    if y * periods < 1e-8:
+        return (shares / periods,) * periods
+    left = [math.exp(-y * k) * math.expm1(-2.0 * y * (periods - k)) for k in range(periods + 1)]
+    whole = math.expm1(-2.0 * y * periods)
+    return tuple(shares * (before - after) / whole for before, after in pairwise(left))
+
+
+def _urgency(quantity: Decimal, days: int, liquidity: Liquidity, settings: ExecutionSettings) -> float:
+    """Urgency per day of a sliced trade; infinite when waiting has a price and trading at once has none."""
+    volatility = float(liquidity.daily_volatility or ZERO)
+    if not settings.risk_aversion or not volatility:
+        return 0.0
+    coefficient = float(settings.impact_coefficient)
+    if not coefficient:
+        return math.inf
+    assert liquidity.daily_volume is not None
+    price = float(liquidity.price)
+    eta = coefficient * volatility * price / math.sqrt(float(quantity) / days * float(liquidity.daily_volume))
+    return urgency(volatility * price, eta, settings.risk_aversion, 1.0)
+
+
+def _within(shares: float, days: int, largest: float, kappa: float) -> tuple[float, ...]:
+    """The best schedule whose slices stay within the largest one."""
+    for full in range(days):
+        left = shares - full * largest
+        if left <= 0.0:
+            return (largest,) * full
+        rest = _tail(left, days - full, kappa)
+        if rest[0] <= largest:
+            return (largest,) * full + rest
+    return (largest,) * days
+
+
+def _tail(shares: float, days: int, kappa: float) -> tuple[float, ...]:
+    return (shares,) if math.isinf(kappa) else _decreasing(shares, days, kappa)
+
+
+def _whole(exact: tuple[float, ...], quantity: Decimal, increment: Decimal, largest: Decimal) -> tuple[Decimal, ...]:
+    """Slices in whole increments: running totals are rounded, so that the parts add up and no slice grows by one.
+
+    The sum of a running total and a slice of at most L whole increments rounds to at most L more than the running
+    total does. What the trade has beyond whole increments goes into the last slice that has room for it; one has, as
+    the days are enough for the whole trade.
+    """
+    remainder = quantity % increment
+    count, most = int((quantity - remainder) / increment), int(largest / increment)
+    scale = count / math.fsum(exact)
+    parts, done, total = [], 0, 0.0
+    for place, shares in enumerate(exact, 1):
+        total += shares
+        reached = count if place == len(exact) else _half_up(total * scale)
+        part = min(max(reached - done, 0), most, count - done)
+        parts.append(part)
+        done += part
+    _place_rest(parts, count - done, most)
+    slices = [part * increment for part in parts]
+    if remainder:
+        room = [place for place, shares in enumerate(slices) if shares + remainder <= largest]
+        slices[room[-1]] += remainder
+    while slices and not slices[-1]:
+        slices.pop()
+    return tuple(slices)
+
+
+def _place_rest(parts: list[int], rest: int, most: int) -> None:
+    """Puts increments that floating point left over into the last days that have room, or into a day of their own."""
+    for place in reversed(range(len(parts))):
+        added = min(rest, most - parts[place])
+        parts[place] += added
+        rest -= added
+    if rest:
+        parts.append(rest)
+
+
+def _half_up(value: float) -> int:
+    return int(Decimal(value).to_integral_value(ROUND_HALF_UP))

@@ -1,0 +1,192 @@
+"""What the account, the market and the data forbid a plan to do, and what a reader of the plan should know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_CEILING, Decimal
+
+import numpy as np
+
+from kernel.rebalancing.money import CENT, to_cents
+from kernel.rebalancing.remarks import Remark
+from kernel.rebalancing.request import TradeLimits, TradeRequest
+from server.compute.inputs import MarketInputs
+from storage.records import TaxLot
+
+_ACTIVE = "active"
+_ZERO, _ONE = Decimal(0), Decimal(1)
+# A margin call is met with this share of the value to spare, which covers the costs of meeting it.
+_MARGIN_SPARE = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentState:
+    """What restricts an instrument. `option_level` is what an account needs to buy it."""
+
+    status: str
+    increment: Decimal
+    option_level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What restricts an account.
+
+    Attributes:
+        maintenance_margin: Equity below which a margin call comes, as a fraction of the value of holdings.
+    """
+
+    margin_enabled: bool = False
+    shorting_enabled: bool = False
+    option_level: int = 0
+    maintenance_margin: Decimal = Decimal("0.25")
+    do_not_buy: frozenset[str] = frozenset()
+    do_not_sell: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """The trading problem within what is allowed.
+
+    Attributes:
+        trading: With the limits of account, market and data.
+        remarks: What is restricted and concerns what is held or wanted.
+        frozen: Why an instrument is not traded, by instrument: a code and a phrase.
+    """
+
+    trading: TradeRequest
+    remarks: tuple[Remark, ...]
+    frozen: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def restrict(
+    trading: TradeRequest,
+    account: AccountState,
+    states: Mapping[str, InstrumentState],
+    market: MarketInputs,
+    max_age: int,
+) -> Restricted:
+    """Put the restrictions of the account, the market and the data upon a trading problem.
+
+    Args:
+        trading: Holdings, cash, prices, target (empty where it is found later) and the limits of the request.
+        account: Flags and lists.
+        states: By instrument of the universe.
+        market: The universe; the rows of its prices are trading days.
+        max_age: Trading days after which a price is stale.
+    """
+    frozen = _frozen(states, market, max_age)
+    levels = {
+        name: ("option_level", f"needs option level {state.option_level}, the account has {account.option_level}")
+        for name, state in states.items()
+        if state.option_level > account.option_level
+    }
+    limits, remarks = _cash_floor(trading, account)
+    limits = replace(
+        limits,
+        do_not_buy=limits.do_not_buy | account.do_not_buy | frozen.keys() | levels.keys(),
+        do_not_sell=limits.do_not_sell | account.do_not_sell | frozen.keys(),
+    )
+    concerned = trading.holdings.keys() | trading.target_weights.keys()
+    found = [
+        Remark(code, name, f"{name} {phrase}")
+        for name, (code, phrase) in sorted((levels | frozen).items())
+        if name in concerned
+    ]
+    found += _short_positions(trading, account)
+    return Restricted(replace(trading, limits=limits), (*remarks, *found), levels | frozen)
+
+
+def held_remarks(planned: Mapping[str, Decimal], states: Mapping[str, InstrumentState]) -> tuple[Remark, ...]:
+    """Parts of shares that stay because only whole increments trade.
+
+    Args:
+        planned: Shares after the plan.
+        states: By instrument.
+    """
+    found = []
+    for name, quantity in sorted(planned.items()):
+        remainder = quantity % states[name].increment if name in states else _ZERO
+        if remainder:
+            text = (
+                f"{name} keeps {remainder} of a share beyond whole steps of {states[name].increment}; only selling all"
+            )
+            found.append(Remark("fractional_remainder", name, f"{text} of it would sell them"))
+    return tuple(found)
+
+
+def lot_remarks(lots: Iterable[TaxLot], sold: Collection[str]) -> tuple[Remark, ...]:
+    """Lots of what is sold whose cost or date nobody knows: the tax is then never understated.
+
+    Args:
+        lots: Of the portfolio.
+        sold: Instruments that the plan sells.
+    """
+    found = []
+    for lot in lots:
+        if lot.instrument_id in sold and lot.cost_per_share is None:
+            text = f"the cost of lot {lot.id} is not known; its sale is taxed as if it were 0"
+            found.append(Remark("unknown_cost", lot.instrument_id, text))
+        if lot.instrument_id in sold and lot.acquired_on is None:
+            text = f"the date of lot {lot.id} is not known; its gain is taxed as short-term"
+            found.append(Remark("unknown_acquisition_date", lot.instrument_id, text))
+    return tuple(found)
+
+
+def stale_days(market: MarketInputs) -> dict[str, int]:
+    """Trading days since the last price of each instrument."""
+    days = len(market.dates)
+    known = np.isfinite(market.closes)
+    last = np.where(known.any(axis=0), days - 1 - np.argmax(known[::-1], axis=0), -1)
+    return {name: days - 1 - int(row) for name, row in zip(market.ids, last, strict=True)}
+
+
+def _frozen(states: Mapping[str, InstrumentState], market: MarketInputs, max_age: int) -> dict[str, tuple[str, str]]:
+    """Instruments that cannot be traded at all."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, age in stale_days(market).items():
+        if age > max_age:
+            day = market.dates[len(market.dates) - 1 - age]
+            found[name] = (
+                "stale_price",
+                f"has no price since {day}, {age} trading days ago (limit {max_age}): not traded",
+            )
+    for name, state in states.items():
+        if state.status != _ACTIVE:
+            found[name] = (state.status, f"is {state.status}: not traded, and valued at its last price")
+    return found
+
+
+def _cash_floor(trading: TradeRequest, account: AccountState) -> tuple[TradeLimits, tuple[Remark, ...]]:
+    """The least cash after the trades: what is asked for, or the loan that a margin account may keep."""
+    limits, cash = trading.limits, trading.cash
+    if cash >= _ZERO:
+        return limits, ()
+    if not account.margin_enabled:
+        text = (
+            f"cash is {to_cents(cash)}; the account may not borrow, so the plan raises it to {limits.min_cash} or more"
+        )
+        return limits, (Remark("negative_cash", "", text),)
+    value = cash + sum((q * trading.prices[name] for name, q in trading.holdings.items() if q), _ZERO)
+    floor = max(min(cash, limits.min_cash), _margin_floor(value, account.maintenance_margin))
+    if floor <= cash:
+        text = f"the account owes {to_cents(-cash)} on margin; the plan does not let the loan grow"
+        return replace(limits, min_cash=floor), (Remark("negative_cash", "", text),)
+    text = (
+        f"equity of {to_cents(value)} is {value / (value - cash):.2%} of the holdings, below the maintenance margin of "
+        f"{account.maintenance_margin:.0%}: the plan sells until the loan is at most {-floor}"
+    )
+    return replace(limits, min_cash=floor), (Remark("margin_call", "", text),)
+
+
+def _margin_floor(value: Decimal, margin: Decimal) -> Decimal:
+    """The least cash at which equity is still ``margin`` of the holdings: V >= m (V - cash)."""
+    return (-(value * (_ONE - _MARGIN_SPARE)) * (_ONE - margin) / margin).quantize(CENT, rounding=ROUND_CEILING)
+
+
+def _short_positions(trading: TradeRequest, account: AccountState) -> Iterable[Remark]:
+    for name, quantity in sorted(trading.holdings.items()):
+        if quantity < _ZERO:
+            allowed = "" if account.shorting_enabled else ", which the account may not be"
+            yield Remark("short_position", name, f"{name} is short {-quantity} shares{allowed}; the plan covers it")

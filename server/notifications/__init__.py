@@ -1,0 +1,1 @@
+"""Telling receivers about events: webhooks and e-mails."""

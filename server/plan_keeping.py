@@ -1,0 +1,97 @@
+"""Keeping a plan: request, result, workflow and event in one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from portfolio_optimization.v1 import rebalancing_pb2 as pb
+
+from server.compute.rebalance import RebalanceAnswer
+from server.convert.answers import timestamp, to_json
+from server.convert.plans import life_of_plan
+from server.plan_hash import PlanHash, plan_hash
+from server.plan_opening import NewPlan, open_plan
+from server.plan_preparing import PreparedPlan
+from server.plan_reading import workflow_message
+from server.settings import Settings
+from storage.database import Connection
+from storage.rebalances import RebalanceRepository
+from storage.records import COMPLETED, RebalanceRequest, RebalanceResult
+
+
+def finished(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> tuple[RebalanceRequest, PlanHash]:
+    """The request as it is kept; the plan gets its time and the hash of what it was made from."""
+    request = _request(prepared.message, response)
+    response.created_at.CopyFrom(timestamp(request.created_at))
+    found = plan_hash(
+        prepared.holdings.portfolio,
+        prepared.holdings.prices,
+        prepared.rules,
+        to_json(prepared.message),
+        response.pricing_pack_id,
+    )
+    response.input_hash = found.value
+    return request, found
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """For whom a plan is kept, and by which defaults it is proposed."""
+
+    settings: Settings
+    actor: str
+
+
+async def keep_plan(
+    connection: Connection,
+    prepared: PreparedPlan,
+    response: pb.RebalancePlanResponse,
+    answer: RebalanceAnswer,
+    keeping: Keeping,
+) -> bool:
+    """Keep a plan and propose it, unless its portfolio has one under the same request_id.
+
+    Returns:
+        Whether the plan is new. `response` then has its id and its workflow.
+    """
+    request, found = finished(prepared, response)
+    response.rebalance_id = request.id
+    repository = RebalanceRepository(connection)
+    _, created = await repository.create(request)
+    if not created:
+        return False
+    life = life_of_plan(answer)
+    await repository.complete(request.id, life, _result(response), None)
+    if life == COMPLETED:
+        plan = NewPlan(response, prepared.holdings.portfolio, prepared.holdings.prices, found, keeping.settings)
+        await open_plan(connection, plan, keeping.actor)
+        workflow = await workflow_message(connection, request.id)
+        if workflow is not None:
+            response.workflow.CopyFrom(workflow)
+    return True
+
+
+def _request(message: pb.RebalancePlanRequest, response: pb.RebalancePlanResponse) -> RebalanceRequest:
+    return RebalanceRequest(
+        id=str(uuid.uuid4()),
+        portfolio_id=message.portfolio_id,
+        specification=to_json(message),
+        request_id=message.request_id or None,
+        pricing_pack_id=response.pricing_pack_id,
+        target_type=response.target_type,
+        constraints=to_json(message.constraints),
+    )
+
+
+def _result(response: pb.RebalancePlanResponse) -> RebalanceResult:
+    content = to_json(response)
+    return RebalanceResult(
+        rebalance_id=response.rebalance_id,
+        current_allocation=content.pop("current_allocation", {}),
+        target_allocation=content.pop("target_allocation", {}),
+        trades=content.pop("trades", []),
+        metrics=content.pop("metrics", {}),
+        details=content,
+        solve_seconds=response.certificate.solve_seconds,
+    )

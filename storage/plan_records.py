@@ -1,0 +1,108 @@
+"""The frozen records of the way of a rebalance plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+
+from storage.records import Json, utc_now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanState:
+    """Where a plan is, and what it holds for. Decimal numbers within JSON are text.
+
+    Attributes:
+        status: proposed, pending_approval, approved, rejected, expired, executed or cancelled.
+        version: Number of the last transition, from 1.
+        gross_amount: Sum of the values of purchases and sales.
+        approval_limit: Gross amount above which an approval is needed.
+        validity_hours: Hours after which a proposal or an approval lapses.
+        expires_at: When that is; None where it does not lapse any more.
+        max_price_move: Fraction of the plan's price beyond which it lapses.
+        max_weight_move: Fraction of the portfolio beyond which it lapses.
+        input_hash: Of ``input_parts``.
+        input_parts: Hash by part: holdings, lots, cash, account, prices, rules, request.
+        prices: Price per instrument that the plan was made with.
+        position_before: Quantities and cash that the plan was made from.
+        position_after: The same after the last execution; None before the first.
+        seen_portfolio: ``updated_at`` of the portfolio at the last look; None = not looked at yet.
+        seen_packs: Number of pricing packs at the last look.
+    """
+
+    rebalance_id: str
+    portfolio_id: str
+    status: str
+    version: int = 1
+    gross_amount: Decimal
+    approval_limit: Decimal
+    validity_hours: float
+    expires_at: datetime | None
+    max_price_move: Decimal
+    max_weight_move: Decimal
+    input_hash: str
+    input_parts: Json
+    prices: Json
+    position_before: Json
+    position_after: Json | None = None
+    seen_portfolio: datetime | None = None
+    seen_packs: int = 0
+    created_at: datetime = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanTransition:
+    """A change of status. ``action`` is the call that led to it; ``number`` counts those of a plan from 1."""
+
+    rebalance_id: str
+    number: int
+    action: str
+    status: str
+    at: datetime
+    actor: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanExecution:
+    """What the order management service reports about an order of a plan.
+
+    Attributes:
+        number: Counts the reports of a plan from 1, in the order in which they came.
+        action: buy or sell.
+        status: partially_filled, filled, rejected or cancelled.
+        quantity: Shares executed by this report, >= 0.
+        price: Per share; None where nothing was executed.
+        cost: Commission and fees, >= 0.
+        traded_on: Day that counts for holding periods.
+    """
+
+    rebalance_id: str
+    execution_id: str
+    number: int
+    instrument_id: str
+    action: str
+    status: str
+    quantity: Decimal
+    price: Decimal | None
+    cost: Decimal
+    executed_at: datetime | None
+    traded_on: date
+    comment: str
+    recorded_at: datetime
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSummary:
+    """A row of the list of plans. ``stale``: its portfolio, prices or time have moved on since the last look."""
+
+    rebalance_id: str
+    portfolio_id: str
+    target_type: str
+    status: str
+    created_at: datetime
+    trade_count: int
+    metrics: Json
+    stale: bool
