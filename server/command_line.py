@@ -1,4 +1,4 @@
-"""The command line: ``portfolio-optimization serve | worker | migrate | import | demo``."""
+"""The command line: ``portfolio-optimization serve | worker | migrate | import | load-policies | demo``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from server.application import open_database
 from server.demo import run_demo
 from server.grpc_server import AddressInUseError
-from server.imports.commands import add_import_commands, run_import
+from server.imports.commands import add_import_commands, add_policies_command, run_import
 from server.logs import configure_logging
 from server.serving import serve, work
 from server.settings import Settings, describe_settings, load_settings
@@ -43,7 +43,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         case "migrate":
             async with open_database(settings, attach=True):
                 print("the database is up to date")
-        case "import":
+        case "import" | "load-policies":
             async with open_database(settings, attach=True) as database:
                 return await run_import(database, arguments, sys.stdout, sys.stderr)
         case _:
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="bring the database to the schema of this version")
     importing = commands.add_parser("import", help="load data from CSV or Parquet files")
     add_import_commands(importing.add_subparsers(dest="what", required=True, metavar="what"))
+    add_policies_command(commands)
     demo = commands.add_parser("demo", help="call a running service and show its answers")
     demo.add_argument("--address", default="", help="address of the service [that of the settings]")
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder of the picture")

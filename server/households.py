@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from portfolio_optimization.v1 import portfolio_data_pb2, taxes_pb2
 
@@ -37,6 +37,7 @@ from storage.transactions import TransactionRepository
 USUAL_RULES = "US"
 _RETIREMENT = (portfolio_data_pb2.ACCOUNT_TYPE_TAX_DEFERRED, portfolio_data_pb2.ACCOUNT_TYPE_TAX_EXEMPT)
 _PART = "~"
+_LAST_DECIMAL, _WIDE = Decimal(1).scaleb(-20), Context(prec=60)
 _Policies = taxes_pb2.WashSalePolicies
 
 
@@ -262,10 +263,16 @@ def _stored_lot(held: HouseholdLot, stored: Mapping[str, records.TaxLot]) -> rec
         instrument_id=held.instrument_id,
         quantity=lot.quantity,
         acquired_on=None if undated else lot.acquired_on,
-        cost_per_share=None if known is not None and known.cost_per_share is None else lot.unit_cost,
+        cost_per_share=None if known is not None and known.cost_per_share is None else _writable(lot.unit_cost),
         held_since=None if undated else lot.held_since,
         replaced_loss=lot.replaced_loss,
     )
+
+
+def _writable(cost: Decimal) -> Decimal:
+    """A cost per share with as many decimals as the contract carries: what is left out is no part of a cent."""
+    rounded = cost.quantize(_LAST_DECIMAL, context=_WIDE)
+    return cost if cost == rounded else rounded
 
 
 def _without_lot(lots: Iterable[records.TaxLot], quantities: Mapping[str, Decimal]) -> Iterable[records.TaxLot]:

@@ -22,6 +22,7 @@ from server.loading_models import ModelLoader
 from server.specs import ModelSpec
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Connection, Database
+from storage.errors import NotFound
 from storage.factors import FactorRepository
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
@@ -176,9 +177,25 @@ class MarketLoader:
         return ids
 
     async def _pack(self, connection: Connection, pack_id: str, instruments: Sequence[str]) -> PricingPack:
-        """The pack asked for, or else the newest with prices of all the instruments."""
+        """The pack asked for, or else the newest with prices of all the instruments.
+
+        Raises:
+            NotFound: There is none of this id.
+            NotReady: None has prices of all; what lacks them is named.
+        """
         packs = PricingPackRepository(connection)
-        return await packs.find(pack_id) if pack_id else await packs.latest(instruments)
+        if pack_id:
+            return await packs.find(pack_id)
+        try:
+            return await packs.latest(instruments)
+        except NotFound:
+            pass
+        try:
+            latest = await packs.latest()
+        except NotFound:
+            raise NotReady("there is no pricing pack, so that nothing has a price") from None
+        missing = listed(sorted(set(instruments) - set(latest.instrument_ids)))
+        raise NotReady(f"no pricing pack has prices of all: {latest.id}, which reaches furthest, has none of {missing}")
 
     async def _table(self, pack_id: str) -> PriceTable:
         async with self._reading:

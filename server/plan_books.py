@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby
+
+from portfolio_optimization.v1 import trade_pb2
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.lots import GainRates, LotMethod, Term
@@ -44,6 +46,7 @@ async def enter_fills(
     """
     fills = sorted((fill for fill in executions if fill.quantity), key=lambda fill: fill.traded_on)
     position, done = position_of(plan.portfolio), list(known)
+    chosen = (await plan.made()).tax.sales
     gains: dict[str, dict[Term, Decimal]] = {}
     for day, of_day in groupby(fills, key=lambda fill: fill.traded_on):
         loaded = await load_household(connection, plan.portfolio.id, day)
@@ -51,7 +54,7 @@ async def enter_fills(
         terms = LedgerRules(loaded.rules, loaded.policies, LotMethod(plan.portfolio.lot_method), rates)
         ledger = Ledger(plan.portfolio.id, loaded.household, terms)
         for fill in of_day:
-            _enter(ledger, plan, position, done, fill)
+            _enter(ledger, plan.portfolio, position, _planned(chosen, done, fill), fill)
             position = after_execution(position, fill)
             done.append(fill)
         await TransactionRepository(connection).append(ledger.transactions)
@@ -62,13 +65,13 @@ async def enter_fills(
 
 
 def _enter(
-    ledger: Ledger, plan: LockedPlan, position: Position, done: Sequence[PlanExecution], fill: PlanExecution
+    ledger: Ledger, portfolio: Portfolio, position: Position, planned: Sequence[PlannedLot], fill: PlanExecution
 ) -> None:
     held = position.quantities.get(fill.instrument_id, ZERO)
-    if fill.action == "sell" and fill.quantity > held and not plan.portfolio.account.get(_SHORTING):
-        raise _refusal(fill, f"portfolio {plan.portfolio.id} holds {held:f}, fewer than the {fill.quantity:f} sold")
+    if fill.action == "sell" and fill.quantity > held and not portfolio.account.get(_SHORTING):
+        raise _refusal(fill, f"portfolio {portfolio.id} holds {held:f}, fewer than the {fill.quantity:f} sold")
     try:
-        ledger.enter(fill, held, _planned(plan, done, fill))
+        ledger.enter(fill, held, planned)
     except ProblemError as error:
         raise _refusal(fill, f"{error.field} {error.reason}") from error
 
@@ -78,15 +81,15 @@ def _refusal(fill: PlanExecution, reason: str) -> InvalidRequest:
     return InvalidRequest([Fault("reports.quantity", text)])
 
 
-def _planned(plan: LockedPlan, done: Sequence[PlanExecution], fill: PlanExecution) -> tuple[PlannedLot, ...]:
+def _planned(
+    chosen: Iterable[trade_pb2.TaxLotSale], done: Sequence[PlanExecution], fill: PlanExecution
+) -> tuple[PlannedLot, ...]:
     """The lots that the plan chose for a sale, without those that went with earlier fills."""
-    chosen = [
-        PlannedLot(sale.lot_id, Decimal(sale.quantity))
-        for sale in plan.plan.tax.sales
-        if sale.instrument_id == fill.instrument_id
+    own = [
+        PlannedLot(sale.lot_id, Decimal(sale.quantity)) for sale in chosen if sale.instrument_id == fill.instrument_id
     ]
-    sold = sum((one.quantity for one in done if (one.instrument_id, one.action) == (fill.instrument_id, "sell")), ZERO)
-    return left_of_plan(chosen, sold)
+    key = (fill.instrument_id, "sell")
+    return left_of_plan(own, sum((one.quantity for one in done if (one.instrument_id, one.action) == key), ZERO))
 
 
 async def _store(

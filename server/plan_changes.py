@@ -16,6 +16,7 @@ from server.plan_lapse import Present, may_lapse, reason_to_lapse
 from server.plan_reading import read_parts, stored_plan
 from server.plan_states import (
     OPEN,
+    SERVICE,
     PlanAction,
     PlanStatus,
     is_repeated,
@@ -33,8 +34,6 @@ from storage.pricing_packs import PricingPackRepository
 from storage.rebalances import RebalanceRepository
 from storage.records import Event, Portfolio
 
-SERVICE = "service"
-
 
 class LockedPlan:
     """A plan that nobody else changes meanwhile. Events wait until `tell`, which comes last.
@@ -42,14 +41,13 @@ class LockedPlan:
     Attributes:
         state: Where it is, with the changes made so far.
         portfolio: Its portfolio, as it is stored.
-        plan: The plan as it was made.
         now: The moment of all changes.
     """
 
     def __init__(self, connection: Connection, now: datetime, state: PlanState, portfolio: Portfolio) -> None:
         self._connection, self._plans = connection, PlanRepository(connection)
         self.state, self.portfolio, self.now = state, portfolio, now
-        self.plan = pb.RebalancePlanResponse()
+        self._made: pb.RebalancePlanResponse | None = None
         self._events: list[Event] = []
 
     @classmethod
@@ -76,14 +74,19 @@ class LockedPlan:
         else:
             await portfolios.lock(portfolio_id)
         state = await PlanRepository(connection).lock(rebalance_id)
-        locked = cls(connection, now, state, await portfolios.find(portfolio_id))
-        locked.plan = stored_plan(await RebalanceRepository(connection).find(rebalance_id))
-        return locked
+        return cls(connection, now, state, await portfolios.find(portfolio_id))
 
     @property
     def status(self) -> PlanStatus:
         """Where the plan is."""
         return PlanStatus(self.state.status)
+
+    async def made(self) -> pb.RebalancePlanResponse:
+        """The plan as it was made."""
+        if self._made is None:
+            stored = await RebalanceRepository(self._connection).find(self.state.rebalance_id)
+            self._made = stored_plan(stored)
+        return self._made
 
     async def look(self, action: PlanAction) -> bool:
         """Let the plan lapse when it does not hold any more.
@@ -114,7 +117,7 @@ class LockedPlan:
         require_possible(self.state.rebalance_id, self.status, action)
         if action in (PlanAction.SUBMIT, PlanAction.APPROVE) and await self.look(action):
             return
-        target = self._target(action)
+        target = await self._target(action)
         if target is PlanStatus.APPROVED:
             await self._require_alone()
         await self.take(action, target, actor, comment)
@@ -157,7 +160,7 @@ class LockedPlan:
 
     async def message(self) -> plan_workflow_pb2.PlanWorkflow:
         """State and history as they are now."""
-        return write_workflow(await read_parts(self._connection, self.state, self.plan))
+        return write_workflow(await read_parts(self._connection, self.state, await self.made()))
 
     async def _present(self) -> Present:
         names = list(self.state.prices)
@@ -177,10 +180,10 @@ class LockedPlan:
         last = (await self._plans.transitions(self.state.rebalance_id))[-1]
         return self.status is PlanStatus.EXPIRED and last.action == action
 
-    def _target(self, action: PlanAction) -> PlanStatus:
+    async def _target(self, action: PlanAction) -> PlanStatus:
         match action:
             case PlanAction.SUBMIT:
-                if not self.plan.trades:
+                if not (await self.made()).trades:
                     raise Conflict(
                         f"rebalance plan {self.state.rebalance_id} has no trades: there is nothing to submit"
                     )

@@ -8,10 +8,10 @@ from server.convert.faults import Faults
 from server.convert.plan_events import rebalance_execution_recorded
 from server.convert.plan_workflow import Report, as_report
 from server.plan_books import enter_fills
-from server.plan_changes import SERVICE, LockedPlan
+from server.plan_changes import LockedPlan
 from server.plan_positions import position_of, to_stored
 from server.plan_progress import advanced, all_closed, check_fits, progress_of, summary
-from server.plan_states import PlanAction, PlanStatus, require_possible
+from server.plan_states import SERVICE, PlanAction, PlanStatus, require_possible
 from server.trade_days import trade_day
 from storage.database import Connection
 from storage.errors import Conflict
@@ -46,7 +46,7 @@ async def record_reports(
     if await plan.look(PlanAction.RECORD):
         return _lapsed(plan)
     executions = [await _execution(plan, report, len(known) + k, actor) for k, report in enumerate(new, 1)]
-    progress = progress_of(plan.plan.trades, known)
+    progress = progress_of((await plan.made()).trades, known)
     fields = {report.execution_id: f"reports[{k}]" for k, report in enumerate(reports)}
     faults = Faults()
     for execution in executions:

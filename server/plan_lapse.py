@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from server.listing import listed
 from server.plan_hash import POSITION_PARTS, position_parts
-from server.plan_positions import Position, from_stored, position_of
+from server.plan_positions import Position, cash_with_flow, from_stored, position_of
 from server.plan_states import OPEN, PlanStatus
 from server.specs import CASH
 from storage.plan_records import PlanState
@@ -56,10 +56,14 @@ def reason_to_lapse(state: PlanState, present: Present) -> str:
 def _reasons(state: PlanState, present: Present) -> Iterator[str]:
     if state.expires_at is not None and present.now >= state.expires_at:
         yield f"its {state.validity_hours:g} hours were over on {state.expires_at.isoformat(timespec='seconds')}"
-    changed = position_parts(present.portfolio)
-    parts = [name for name in POSITION_PARTS if changed[name] != state.input_parts.get(name)]
+    before, now = from_stored(state.position_before), position_of(present.portfolio)
+    hashes = position_parts(present.portfolio)
+    parts = {name for name in POSITION_PARTS if hashes[name] != state.input_parts.get(name)}
+    if now.cash == cash_with_flow(state.position_before):
+        # The deposit that the plan invests has come, or the withdrawal that it answers has gone.
+        parts.discard("cash")
     if parts:
-        yield _changes(from_stored(state.position_before), position_of(present.portfolio), parts)
+        yield _changes(before, now, parts)
     old = {name: Decimal(price) for name, price in state.prices.items()}
     new = {name: price for name, price in present.prices.items() if name in old}
     yield from _price_moves(state, old, new, present.pack_id)
@@ -67,7 +71,7 @@ def _reasons(state: PlanState, present: Present) -> Iterator[str]:
         yield from _weight_moves(state, old, new, present)
 
 
-def _changes(before: Position, now: Position, parts: list[str]) -> str:
+def _changes(before: Position, now: Position, parts: Collection[str]) -> str:
     names = sorted({*before.quantities, *now.quantities})
     zero = Decimal(0)
     found = [
@@ -75,7 +79,7 @@ def _changes(before: Position, now: Position, parts: list[str]) -> str:
         for name in names
         if before.quantities.get(name, zero) != now.quantities.get(name, zero)
     ]
-    if before.cash != now.cash:
+    if "cash" in parts:
         found.append(f"cash from {before.cash:f} to {now.cash:f}")
     found += [what for name, what in _PARTS.items() if name in parts]
     return f"what the plan was made from has changed: {listed(found)}"

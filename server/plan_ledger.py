@@ -113,8 +113,8 @@ class Ledger:
         value = to_cents(execution.quantity * _price(execution))
         # A sale that brings less than it costs realises nothing: the tax is then not understated.
         price = max(value - execution.cost, ZERO) / execution.quantity
-        terms = Sale(execution.quantity, price, execution.traded_on, self.terms.rules.long_term_months)
-        taken = lots_to_sell(lots, planned, terms, self.terms)
+        wanted = Sale(execution.quantity, price, execution.traded_on, self.terms.rules.long_term_months)
+        taken = lots_to_sell(lots, planned, wanted, self.terms)
         sale = AccountSale(
             self.portfolio_id, fill_id(execution), execution.instrument_id, taken, price, execution.traded_on
         )

@@ -87,6 +87,13 @@ def _state(plan: NewPlan) -> PlanState:
         input_hash=plan.input_hash.value,
         input_parts=dict(plan.input_hash.parts),
         prices={name: f"{price:f}" for name, price in sorted(plan.prices.items()) if name in used},
-        position_before=to_stored(position_of(plan.portfolio)),
+        position_before=to_stored(position_of(plan.portfolio), _deposit(plan)),
         created_at=created_at,
     )
+
+
+def _deposit(plan: NewPlan) -> Decimal:
+    """Cash that the plan invests and that has not come yet."""
+    if plan.response.strategy != pb.REBALANCE_STRATEGY_CASH_FLOW:
+        return Decimal(0)
+    return Decimal(plan.response.cash_before_amount) - plan.portfolio.cash

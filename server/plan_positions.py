@@ -11,6 +11,8 @@ from server.specs import CASH
 from storage.plan_records import PlanExecution
 from storage.records import Json, Portfolio
 
+_WITH_FLOW = "cash_with_flow"
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -63,10 +65,21 @@ def weights(position: Position, prices: Mapping[str, Decimal]) -> dict[str, floa
     return {name: float(value / total) for name, value in values.items()} if total > 0 else {}
 
 
-def to_stored(position: Position) -> Json:
-    """As storage keeps it."""
+def to_stored(position: Position, flow: Decimal = ZERO) -> Json:
+    """As storage keeps it.
+
+    Args:
+        position: Holdings and cash.
+        flow: Cash that the plan counts and that has not come yet, negative for what is to go.
+    """
     quantities = {name: f"{held:f}" for name, held in sorted(position.quantities.items())}
-    return {"quantities": quantities, "cash": f"{position.cash:f}"}
+    rest = {_WITH_FLOW: f"{position.cash + flow:f}"} if flow else {}
+    return {"quantities": quantities, "cash": f"{position.cash:f}", **rest}
+
+
+def cash_with_flow(content: Json) -> Decimal | None:
+    """The cash once the flow that the plan counts has come; None where it counts none."""
+    return Decimal(content[_WITH_FLOW]) if _WITH_FLOW in content else None
 
 
 def from_stored(content: Json) -> Position:

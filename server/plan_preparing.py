@@ -16,6 +16,7 @@ from server.compute.restrictions import AccountState, InstrumentState, restrict
 from server.compute.sequence import SequenceContext, sequence_context
 from server.convert.faults import Faults, checked
 from server.convert.rebalance import read_rebalance
+from server.errors import NotReady
 from server.loading import Holdings, MarketLoader
 from server.policies import load_policy, policy_inputs, with_preferences
 from server.preparing import with_stored
@@ -81,6 +82,8 @@ class PlanPreparer:
             benchmark_id=spec.tracking_benchmark_id or spec.benchmark_id or optimization.model.benchmark_id,
         )
         candidates = optimization.instrument_ids if target is None else sorted(target)
+        if not candidates and not any(holding.quantity for holding in portfolio.holdings):
+            raise NotReady(f"portfolio {portfolio.id} holds nothing but cash, and the target names nothing to buy")
         market, holdings = await self._loader.market(spec.portfolio_id, model, candidates)
         if spec.target_type == "optimal":
             check_universe(market.assets, optimization, market.benchmark)
@@ -88,9 +91,11 @@ class PlanPreparer:
             target = equal_weights(holdings)
         await self._check_names(spec)
         policy = None if spec.policy is None else await load_policy(self._database, spec.policy)
-        async with self._database.transaction() as connection:
-            taxes = await load_taxes(connection, holdings.portfolio, holdings.pack.as_of)
         account, states = account_state(holdings.portfolio), instrument_states(holdings.instruments)
+        sequence = await self._sequence(spec, holdings, account)
+        async with self._database.transaction() as connection:
+            # What is sold on the first day of trading, not on the day of the prices, is short-term or long-term.
+            taxes = await load_taxes(connection, holdings.portfolio, sequence.start)
         trading = _trading_problem(spec, holdings, target or {})
         restricted = restrict(trading, account, states, market, self._settings.max_price_age_days)
         inputs = RebalanceInputs(
@@ -98,13 +103,15 @@ class PlanPreparer:
             trading=restricted.trading,
             spec=spec,
             taxes=taxes,
-            sequence=await self._sequence(spec, holdings, account),
+            sequence=sequence,
             model=optimization.model,
             optimization=optimization if spec.target_type == "optimal" else None,
             policy=None if policy is None else policy_inputs(policy, spec, holdings),
             price_limits=price_limits,
         )
-        rules = {} if policy is None else {"policy": f"{policy.id}/{policy.version}"}
+        rules = {"tax_rules": f"{taxes.rules.jurisdiction}/{taxes.rules.valid_from.isoformat()}"}
+        if policy is not None:
+            rules["policy"] = f"{policy.id}/{policy.version}"
         return PreparedPlan(
             message,
             spec,

@@ -57,12 +57,10 @@ def progress_of(
         trades: Of the plan.
         executions: Reports that fit them.
     """
-    found = {
-        (trade.instrument_id, trade.action): TradeProgress(
-            trade.instrument_id, trade.action, Decimal(trade.exact_quantity)
-        )
-        for trade in trades
-    }
+    found: dict[TradeKey, TradeProgress] = {}
+    for trade in trades:
+        key = (trade.instrument_id, trade.action)
+        found[key] = TradeProgress(trade.instrument_id, trade.action, Decimal(trade.exact_quantity))
     for execution in executions:
         key = (execution.instrument_id, execution.action)
         found[key] = advanced(found[key], execution)

@@ -27,16 +27,6 @@ async def read_plan(connection: Connection, rebalance_id: str) -> pb.RebalancePl
     return await _with_workflow(connection, await RebalanceRepository(connection).find(rebalance_id))
 
 
-async def find_by_request_id(
-    connection: Connection, portfolio_id: str, request_id: str
-) -> tuple[RebalanceRequest, pb.RebalancePlanResponse] | None:
-    """The request and the plan that the portfolio has under the caller's own key, or None."""
-    stored = await RebalanceRepository(connection).find_by_request_id(portfolio_id, request_id)
-    if stored is None or stored.result is None:
-        return None
-    return stored.request, await _with_workflow(connection, stored)
-
-
 async def workflow_message(connection: Connection, rebalance_id: str) -> plan_workflow_pb2.PlanWorkflow | None:
     """State and history of a plan; None where it never became a proposal."""
     message = (await read_plan(connection, rebalance_id)).workflow

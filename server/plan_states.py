@@ -39,6 +39,9 @@ class PlanAction(StrEnum):
     LAPSE = "lapse"
 
 
+# Who lets plans lapse; no caller can take this name.
+SERVICE = "service"
+
 _S, _A = PlanStatus, PlanAction
 _LEAVING = {_A.CANCEL: (_S.CANCELLED,), _A.LAPSE: (_S.EXPIRED,)}
 

@@ -16,6 +16,8 @@ from storage.looks import LookRepository
 
 # More than a quarter: the newest session of every schedule lies within.
 _LOOK_BACK = timedelta(days=100)
+# Nobody asks for what was skipped before.
+_LONGEST_STOP = timedelta(days=400)
 _DAY = timedelta(days=1)
 
 
@@ -70,7 +72,7 @@ def newest_session(calendar: Calendar, schedule: str, now: datetime) -> date | N
 def missed_sessions(
     calendar: Calendar, schedule: str, since: datetime, last: date | None, newest: date
 ) -> tuple[date, ...]:
-    """The sessions before the newest that nobody has looked at.
+    """The sessions before the newest that nobody has looked at, those of about a year.
 
     Args:
         calendar: Of the exchange.
@@ -79,7 +81,7 @@ def missed_sessions(
         last: The newest session that is dealt with; None = none is.
         newest: The session that is looked at now.
     """
-    first = since.date() - 2 * _DAY if last is None else max(last, since.date() - 2 * _DAY)
+    first = max(since.date() - 2 * _DAY, newest - _LONGEST_STOP, last or date.min)
     due = calendar.due(schedule, first, newest - _DAY) if first < newest - _DAY else ()
     return tuple(day for day in due if calendar.opens_at(day) > since)
 

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
         "", description="address that alerts by e-mail come from"
     )
     webhook_timeout_seconds: float = Field(10.0, gt=0, le=600, description="longest time until a webhook answers")
+    max_webhooks: int = Field(1000, ge=0, description="webhooks; each event is stored once for each that wants it")
     webhook_allow_loopback: bool = Field(
         default=False, description="let webhooks lead to this machine, and over http too; for tests and local tools"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -23,6 +23,8 @@ from kernel.rebalancing.wash_parts import is_same_purchase, open_loss, sold_purc
 from storage.records import Transaction, WashSaleRecord
 
 _SELL = "sell"
+# Before the number of a part that a wash sale split off a lot.
+_PART = "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def with_history(household: Household, history: History, rules: TaxRuleSet, poli
             left = max(ZERO, sale.quantity - history.settled_of_sale(sale))
             losses += _still_open(part, _replaced(part, left, pool, _Window(household, rules, policies)))
     used = {id(found.held) for found in pool if not found.left}
-    lots = (_as_used(held) if id(held) in used else held for held in household.lots)
+    order = _order_of_purchase(history)
+    lots = (_as_used(held) if id(held) in used else held for held in sorted(household.lots, key=order))
     sold = _sold_again(history, rules) if policies.count_sold_replacements else ()
     return replace(household, lots=tuple(lots), losses=tuple(losses), sold=tuple(sold))
 
@@ -142,13 +145,29 @@ def _as_used(held: HouseholdLot) -> HouseholdLot:
     return replace(held, lot=replace(held.lot, replaced_loss=True))
 
 
+def _order_of_purchase(history: History) -> Callable[[HouseholdLot], tuple[date, int]]:
+    """By day, and on one day in the order in which purchases were recorded; those that were not come first."""
+    recorded = {
+        (row.portfolio_id, row.lot_id): row.sequence
+        for row in history.transactions
+        if row.action != _SELL and row.lot_id is not None
+    }
+
+    def key(held: HouseholdLot) -> tuple[date, int]:
+        whole = held.lot_id.rpartition(_PART)[0] or held.lot_id
+        return held.acquired_on, recorded.get((held.account_id, whole), 0)
+
+    return key
+
+
 def _replacements(household: Household, history: History) -> list[_Replacement]:
     """Purchases in their order, with the shares that no settled wash sale has used."""
     lots = [
         _Replacement(held, max(ZERO, held.quantity - history.settled_of_lot(held.account_id, held.lot_id)))
-        for held in household.lots
+        for held in sorted(household.lots, key=_order_of_purchase(history))
         if (held.account_id, held.lot_id) not in history.undated
     ]
+    # Of one day, what is held comes first.
     return sorted((*lots, *_gone(household, history)), key=lambda found: found.held.acquired_on)
 
 

@@ -42,8 +42,10 @@ class Subscription:
         Returns:
             Whether it may have; False when the time is over. Read the state after True: a wake-up too many is possible.
         """
+        # Before Python 3.12 wait_for loses a cancellation that comes together with the change.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._changed.wait()
         changed = self._changed.is_set()
         self._changed.clear()
         return changed

@@ -124,6 +124,7 @@ class LookRepository(Repository):
     async def insert_pending(self, portfolio_ids: Sequence[str], session: date, moment: datetime) -> tuple[str, ...]:
         """Begins the looks, and returns the portfolios for which this call was the first."""
         parameters = {"portfolio_ids": list(portfolio_ids), "session": session, "moment": moment}
+        await self._run(self._sql["set_last_session"], parameters)
         return tuple(await self._scalars(self._sql["insert_pending"], parameters))
 
     async def insert_skipped(self, missed: Mapping[str, Sequence[date]], note: str, moment: datetime) -> None:

@@ -55,6 +55,11 @@ class WebhookRepository(Repository):
             raise Conflict(f"webhook {', '.join(same)} posts the same events to this address already")
         await self._run(self._sql["insert_key"], {"id": webhook.id, "signing_key": signing_key})
 
+    async def count(self) -> int:
+        """How many there are."""
+        number: int = (await self._scalars(self._sql["count"], {}))[0]
+        return number
+
     async def page(self, limit: int, after: Cursor | None = None) -> tuple[Webhook, ...]:
         """At most ``limit`` webhooks, oldest first, beginning behind the place ``after``."""
         moment, identifier = (None, None) if after is None else (after.created_at, after.id)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from kernel.rebalancing.book import Book
 from kernel.rebalancing.limit_reports import Limit, in_words, limits_of, measured
 from kernel.rebalancing.mixed_integer import SearchEnd, SearchSettings
-from kernel.rebalancing.money import ZERO, to_cents
+from kernel.rebalancing.money import CENT, ZERO, to_cents
 from kernel.rebalancing.plan_search import remaining, widest_scope
 from kernel.rebalancing.program import TradeProgram
 from kernel.rebalancing.quality import LimitRelaxation, PlanConflict
@@ -25,17 +25,17 @@ class _WayOut:
 
     Attributes:
         limit: The limit.
-        feasible: Whether trades keep all others.
         relaxed: What the limit has to be for them; None for a list.
-        proven: Whether the answer is the end of a search.
         seconds: Time in the solver.
+        feasible: Whether trades keep all others.
+        proven: Whether the answer is the end of a search.
     """
 
     limit: Limit
-    feasible: bool
     relaxed: Decimal | None
-    proven: bool
     seconds: float
+    feasible: bool
+    proven: bool
 
 
 def explain_conflict(book: Book, search: SearchSettings) -> PlanConflict:
@@ -85,22 +85,19 @@ def _without(book: Book, limit: Limit, search: SearchSettings) -> _WayOut:
     if limit.name in _WITHOUT_NUMBER:
         freed = book.within(limit.left_out_of(book.limits))
         found = TradeProgram(freed, scope=widest_scope(book)).closest_plan(search)
-        return _WayOut(limit, found.quantities is not None, None, found.end is not SearchEnd.LIMIT, found.seconds)
+        return _WayOut(
+            limit, None, found.seconds, feasible=found.trades is not None, proven=found.end is not SearchEnd.LIMIT
+        )
     if limit.weight is not None or limit.name == "min_cash_amount":
         freed = book
     else:
         freed = book.within(limit.left_out_of(book.limits))
     found = TradeProgram(freed, scope=widest_scope(book, limit.name)).least(limit.name, search)
     if found.trades is None:
-        return _WayOut(limit, False, None, found.end is not SearchEnd.LIMIT, found.seconds)
+        return _WayOut(limit, None, found.seconds, feasible=False, proven=found.end is not SearchEnd.LIMIT)
     outcome = settle(freed, found.trades)
-    return _WayOut(
-        limit,
-        True,
-        measured(limit, freed, found.trades.quantities, outcome),
-        found.end is SearchEnd.SOLVED,
-        found.seconds,
-    )
+    relaxed = measured(limit, freed, found.trades.quantities, outcome)
+    return _WayOut(limit, relaxed, found.seconds, feasible=True, proven=found.end is SearchEnd.SOLVED)
 
 
 def _sentence(book: Book, out: list[_WayOut], limits: tuple[Limit, ...]) -> str:
@@ -112,13 +109,29 @@ def _sentence(book: Book, out: list[_WayOut], limits: tuple[Limit, ...]) -> str:
     if not out:
         names = ", ".join(str(limit) for limit in limits)
         return f"No trades keep the limits, and no single limit left out resolves it: {names}."
-    ways = " or ".join(_way(way) for way in out)
     names = " and ".join(str(way.limit) for way in out)
-    verb = "contradict each other" if len(out) > 1 else "cannot be kept"
-    return f"{names} {verb}: while all other limits stay, {ways} would do."
+    if len(out) == 1:
+        return f"{names} cannot be kept: while all other limits stay, {_way(out[0])} would do."
+    if len(out) == 2 and len(numbered) == 2:
+        first, second = (way.limit for way in out)
+        extreme = "largest" if _is_least(second) else "least"
+        return (
+            f"{names} contradict each other: {second.name} of {in_words(second.value, second.unit)} needs "
+            f"{_way(out[0])}; with {first.name} of {in_words(first.value, first.unit)} the {extreme} is {_way(out[1])}."
+        )
+    ways = " or ".join(_way(way) for way in out)
+    return f"{names} contradict each other: while all other limits stay, {ways} would do."
+
+
+def _is_least(limit: Limit) -> bool:
+    """Whether a limit is one from below."""
+    return limit.name == "min_cash_amount" or (limit.weight is not None and limit.weight.maximum is None)
 
 
 def _way(way: _WayOut) -> str:
+    """The value that would do, rounded to where it still does."""
     if way.relaxed is None:
         return f"no {way.limit.name}"
-    return f"{way.limit.name} of {in_words(way.relaxed, way.limit.unit)}"
+    digits = Decimal(1) if way.limit.unit == "positions" else CENT if way.limit.unit == "money" else CENT / 100
+    rounding = ROUND_FLOOR if _is_least(way.limit) else ROUND_CEILING
+    return f"{way.limit.name} of {in_words(way.relaxed.quantize(digits, rounding), way.limit.unit)}"

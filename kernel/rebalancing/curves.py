@@ -14,10 +14,11 @@ References: Duran & Grossmann (1986); Frangioni & Gentile (2006); Moehle et al. 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 Terms = dict[int, float]
@@ -69,17 +70,11 @@ class Curve:
     seeds: tuple[float, ...] = ()
     weight: float = 1.0
 
-    def argument(self, x: NDArray[np.float64]) -> float:
-        """Where the function is taken; of the perspective for a flag between 0 and 1."""
-        a = self.offset + sum(factor * float(x[column]) for column, factor in self.terms.items())
-        return a if self.flag is None else a / max(float(x[self.flag]), _OFF)
-
-    def height(self, x: NDArray[np.float64]) -> float:
+    def height(self, argument: float, flag: float) -> float:
         """The function, or its perspective, at a point of the program."""
-        f, _ = self.function(self.argument(x))
         if self.flag is None:
-            return f
-        return f * float(x[self.flag]) if x[self.flag] > _OFF else 0.0
+            return self.function(argument)[0]
+        return self.function(argument)[0] * flag if flag > _OFF else 0.0
 
     def tangent(self, a: float) -> Row:
         """The row that the column keeps, exact at one argument."""
@@ -91,6 +86,36 @@ class Curve:
             return terms, height + slope * self.offset
         terms[self.flag] = terms.get(self.flag, 0.0) - height
         return terms, 0.0
+
+
+class CurveTable:
+    """All curves of a program, with their arguments taken together."""
+
+    def __init__(self, curves: Sequence[Curve], width: int) -> None:
+        """Collects the arguments.
+
+        Args:
+            curves: The curves.
+            width: Number of columns.
+        """
+        self.curves = tuple(curves)
+        row = np.repeat(np.arange(len(curves)), [len(curve.terms) for curve in curves])
+        column = np.array([k for curve in curves for k in curve.terms], dtype=int)
+        factor = np.array([v for curve in curves for v in curve.terms.values()], dtype=float)
+        self._terms = sp.csr_array((factor, (row, column)), shape=(len(curves), width))
+        self._offsets = np.array([curve.offset for curve in curves])
+        self._flags = np.array([-1 if curve.flag is None else curve.flag for curve in curves], dtype=int)
+        self.values = np.array([curve.value for curve in curves], dtype=int)
+        self.weights = np.array([curve.weight for curve in curves])
+
+    def heights(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Arguments and heights of all curves at a point of the program."""
+        flags = np.where(self._flags < 0, 1.0, x[self._flags])
+        arguments = (self._terms @ x + self._offsets) / np.maximum(flags, _OFF)
+        heights = [
+            curve.height(float(a), float(flag)) for curve, a, flag in zip(self.curves, arguments, flags, strict=True)
+        ]
+        return arguments, np.array(heights)
 
 
 def square(weight: float = 1.0) -> Function:

@@ -50,7 +50,8 @@ def price_limits(found: Found, search: SearchSettings) -> tuple[LimitPrice, ...]
 def _candidates(found: Found, trades: Trades) -> tuple[Limit, ...]:
     """The limits that may cost something; the minimum cash alone only where it takes something away."""
     limits = limits_of(found.book)
-    plain = [limit for limit in limits if limit.weight is None]
+    asked = found.book.limits
+    plain = [limit for limit in limits if limit.weight is None and limit.left_out_of(asked) != asked]
     weights = [limit for limit in limits if limit.weight is not None]
     near = sorted(weights, key=lambda limit: (_slack(limit, found, trades), limit.name))
     return (*plain, *(limit for limit in near[:_MOST_WEIGHTS] if _slack(limit, found, trades) < _NEAR))
@@ -67,7 +68,7 @@ def _slack(limit: Limit, found: Found, trades: Trades) -> Decimal:
 
 
 def _price(limit: Limit, found: Found, other: Found) -> LimitPrice:
-    """Parts of the price; a plan without the limit is never worse, so that a worse one only says how little is known."""
+    """Parts of the price; where the plan without the limit is no better, its gap alone says how little is known."""
     mine, free = found.settlement, other.settlement
     better = free.objective < mine.objective
     gaps = sum((max(ZERO, plan.settlement.objective - plan.lower_bound) for plan in (found, other)), ZERO)

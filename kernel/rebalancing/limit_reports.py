@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -23,11 +24,16 @@ _FIELDS = {
     "min_trade_size": ("min_trade_value", "money"),
 }
 _LISTS = ("do_not_buy", "do_not_sell")
-# What leaves a limit out.
-_NONE: dict[str, Decimal | frozenset[str] | None] = {
-    "min_trade_size": ZERO,
-    "do_not_buy": frozenset(),
-    "do_not_sell": frozenset(),
+_LEFT_OUT: dict[str, Callable[[TradeLimits], TradeLimits]] = {
+    "max_turnover": lambda limits: replace(limits, max_turnover=None),
+    "max_trades": lambda limits: replace(limits, max_trades=None),
+    "min_cash_amount": lambda limits: replace(limits, min_cash=min(limits.min_cash, ZERO)),
+    "max_tracking_error": lambda limits: replace(limits, max_tracking_error=None),
+    "max_tax_amount": lambda limits: replace(limits, max_tax=None),
+    "max_realized_gain_amount": lambda limits: replace(limits, max_realized_gain=None),
+    "min_trade_size": lambda limits: replace(limits, min_trade_value=ZERO),
+    "do_not_buy": lambda limits: replace(limits, do_not_buy=frozenset()),
+    "do_not_sell": lambda limits: replace(limits, do_not_sell=frozenset()),
 }
 
 
@@ -56,8 +62,7 @@ class Limit:
         """The other limits."""
         if self.weight is not None:
             return replace(limits, weights=tuple(limit for limit in limits.weights if limit != self.weight))
-        field = _FIELDS[self.name][0] if self.name in _FIELDS else self.name
-        return replace(limits, **{field: _NONE.get(self.name)})
+        return _LEFT_OUT[self.name](limits)
 
 
 def in_words(value: Decimal, unit: str) -> str:
@@ -139,24 +144,17 @@ def measured(limit: Limit, book: Book, quantities: Quantities, outcome: Settleme
     """
     if limit.weight is not None:
         return weight_of(limit.weight, book, quantities)
-    match limit.name:
-        case "max_turnover":
-            return outcome.turnover_value / book.total_value if book.total_value else ZERO
-        case "max_trades":
-            return Decimal(sum(1 for quantity in quantities if quantity))
-        case "min_cash_amount":
-            return outcome.cash
-        case "max_tracking_error":
-            return Decimal(outcome.tracking_error or 0.0)
-        case "max_tax_amount":
-            return to_cents(outcome.tax)
-        case "max_realized_gain_amount":
-            return to_cents(outcome.gains.recognised.total)
-        case _:
-            return min(
-                (abs(q) * p.price for p, q in zip(book.positions, quantities, strict=True) if q and q != -p.held),
-                default=limit.value,
-            )
+    return _MEASURES[limit.name](book, quantities, outcome)
+
+
+_MEASURES: dict[str, Callable[[Book, Quantities, Settlement], Decimal]] = {
+    "max_turnover": lambda book, _, outcome: outcome.turnover_value / book.total_value if book.total_value else ZERO,
+    "max_trades": lambda _, quantities, __: Decimal(sum(1 for quantity in quantities if quantity)),
+    "min_cash_amount": lambda _, __, outcome: outcome.cash,
+    "max_tracking_error": lambda _, __, outcome: Decimal(outcome.tracking_error or 0.0),
+    "max_tax_amount": lambda _, __, outcome: to_cents(outcome.tax),
+    "max_realized_gain_amount": lambda _, __, outcome: to_cents(outcome.gains.recognised.total),
+}
 
 
 def _report(limit: Limit, sense: LimitSense, bound: Decimal, value: Decimal) -> LimitReport:

@@ -15,10 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kernel.rebalancing.curves import Affine, Terms
 from kernel.rebalancing.lot_book import LotBook, SaleLot
 from kernel.rebalancing.lots import Term
+from kernel.rebalancing.mixed_integer import Order
 from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.sides import Frame, Side
 
@@ -94,7 +96,7 @@ class LotTerms:
         sold.add(side.quantity, -1.0)
         self._assembly.equal(sold.terms, 0.0)
         if not lots.free:
-            self._keep_order(columns)
+            self._keep_order(side, columns)
         self._cap_losses(side, columns)
         for lot in columns:
             gain = {lot.column: self._gain(lot.lot, side)}
@@ -132,9 +134,12 @@ class LotTerms:
         others = (other for other in lots.lots if other.own and other is not lot)
         return bool(lots.replacements) or any(other.available < other.lot.quantity for other in others)
 
-    def _keep_order(self, columns: Sequence[LotColumn]) -> None:
-        for before, lot in zip(columns, columns[1:], strict=False):
+    def _keep_order(self, side: Side, columns: Sequence[LotColumn]) -> None:
+        level = 0.0
+        for before, lot in pairwise(columns):
+            level += before.most
             opened = self._assembly.flag()
+            self._assembly.orders.append(Order(opened, side.quantity, level))
             self._assembly.at_least({opened: lot.most, lot.column: -1.0}, 0.0)
             self._assembly.at_least({before.column: 1.0, opened: -before.most}, 0.0)
 

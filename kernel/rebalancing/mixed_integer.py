@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kernel.rebalancing.curves import Curve, Row, Terms
+from kernel.rebalancing.curves import Curve, CurveTable, Row, Terms
 
 Vector = NDArray[np.float64]
 
@@ -29,9 +29,12 @@ _RELAXED_ROUNDS, _WHOLE_ROUNDS = 40, 30
 _DEEP = 1e-7
 # A dive fixes what is so near to a whole number, or else this share of what is left.
 _SETTLED, _SHARE = 1e-6, 0.25
-_DIVE_ROUNDS = 2
+# The local search around what a dive finds.
+_IMPROVE_ROUNDS, _IMPROVE_NODES, _AGREES = 3, 50, 0.1
 # The relaxation is done when all curves together lack this fraction of the objective.
 _RELAXED_LACK = 1e-4
+# Its share of the time limit.
+_RELAXED_TIME = 0.4
 # Rows of curves may be broken by this much, relatively: rounding decides further on.
 _KEPT = 1e-7
 
@@ -91,9 +94,32 @@ class RawAnswer:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A flag that is set where a quantity passes a level.
+
+    Attributes:
+        flag: Its column.
+        quantity: Terms of the quantity.
+        level: The level.
+    """
+
+    flag: int
+    quantity: Terms
+    level: float
+
+
 @dataclass(slots=True)
 class Assembly:
-    """Columns, rows and curves of a minimisation, as they are added."""
+    """Columns, rows and curves of a minimisation, as they are added.
+
+    Attributes:
+        cost: Of each column; likewise its bounds, and whether it is whole.
+        rows: terms >= lower.
+        curves: Convex functions that columns must not be less than.
+        directions: Flags that a dive decides first.
+        orders: Flags that follow from quantities.
+    """
 
     cost: list[float] = field(default_factory=list)
     lower: list[float] = field(default_factory=list)
@@ -101,6 +127,8 @@ class Assembly:
     whole: list[bool] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    directions: list[int] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
 
     def column(self, upper: float, *, lower: float = 0.0, whole: bool = False, cost: float = 0.0) -> int:
         """Adds a variable in [lower, upper] and returns its index."""
@@ -148,9 +176,9 @@ class _Search:
 
     def __init__(self, assembly: Assembly, cost: Vector, constant: float, search: SearchSettings) -> None:
         self._assembly, self._cost, self._constant, self._settings = assembly, cost, constant, search
-        self._curves, self._rows = assembly.curves, list(assembly.rows)
-        self._rows += [curve.tangent(seed) for curve in self._curves for seed in curve.seeds]
-        self._held = [row for row in assembly.rows if row[0].keys() & {curve.value for curve in self._curves}]
+        self._curves, self._rows = CurveTable(assembly.curves, len(cost)), list(assembly.rows)
+        self._rows += [curve.tangent(seed) for curve in assembly.curves for seed in curve.seeds]
+        self._held = [row for row in assembly.rows if row[0].keys() & set(self._curves.values.tolist())]
         self._seconds, self._nodes = 0.0, 0
         self._bound = self._relaxation = -math.inf
         self._best: Vector | None = None
@@ -163,8 +191,9 @@ class _Search:
         if any(self._assembly.whole):
             relaxed = self._nearest
             self._best, self._best_objective, self._nearest = None, math.inf, None
-            if end is SearchEnd.SOLVED and relaxed is not None and self._curves:
+            if end is SearchEnd.SOLVED and relaxed is not None and self._assembly.curves:
                 self._dive(relaxed)
+                self._improve(relaxed)
             for _ in range(_WHOLE_ROUNDS if end is SearchEnd.SOLVED and not self._close_enough() else 0):
                 end = self._branch()
                 if end is not SearchEnd.SOLVED or self._close_enough() or not self._cut(self._nearest, _DEEP):
@@ -174,7 +203,7 @@ class _Search:
         return RawAnswer(end, x, bound, self._nodes, self._relaxation, self._seconds)
 
     def _relax(self) -> SearchEnd:
-        """Tangents at the solutions of the linear relaxation, until it hardly moves."""
+        """Tangents at the solutions of the linear relaxation, until it hardly moves or takes too much of the time."""
         highs = self._solver(whole=False)
         end = SearchEnd.FAILED
         for _ in range(_RELAXED_ROUNDS):
@@ -188,51 +217,105 @@ class _Search:
             x = np.array(highs.getSolution().col_value)
             self._relaxation = self._bound = max(self._bound, float(highs.getInfo().objective_function_value))
             self._note(x)
-            lack = sum(self._lack(curve, x) for curve in self._curves)
+            lack = float(self._lacks(x).sum())
             enough = max(_RELAXED_LACK, self._settings.relative_gap / 10.0) * max(1.0, abs(self._relaxation))
-            before = len(self._rows)
-            if lack <= enough or not self._cut(x, max(_DEEP, enough / (4 * len(self._curves)))):
+            before, late = len(self._rows), self._seconds > _RELAXED_TIME * self._settings.time_limit_seconds
+            if late or lack <= enough or not self._cut(x, max(_DEEP, enough / (4 * len(self._curves.curves)))):
                 break
             _add_rows(highs, self._rows[before:])
         return SearchEnd.SOLVED if self._nearest is not None and end is SearchEnd.FAILED else end
 
     def _dive(self, x: Vector) -> None:
-        """Fixes flags, then steps, at what the relaxation says, a part of them at a time, and solves it again."""
-        highs = self._solver(whole=False)
-        upper = np.array(self._assembly.upper)
-        whole = np.array(self._assembly.whole)
-        for columns in (np.flatnonzero(whole & (upper == 1.0)), np.flatnonzero(whole & (upper != 1.0))):
-            open_ = columns
-            while len(open_):
-                away = np.abs(x[open_] - np.round(x[open_]))
-                order = np.argsort(away, kind="stable")
-                count = max(int((away <= _SETTLED).sum()), math.ceil(_SHARE * len(open_)))
-                fixed, open_ = open_[order[:count]], open_[order[count:]]
-                found = self._fixed(highs, fixed, np.round(x[fixed])) or self._fixed(highs, fixed, np.floor(x[fixed]))
-                if not found:
-                    return
-                x = np.array(highs.getSolution().col_value)
-        self._note(x)
+        """Decides flags, then steps, by what the relaxation says, some at a time, and solves it again in between.
 
-    def _fixed(self, highs: highspy.Highs, columns: NDArray[np.intp], values: Vector) -> bool:
-        """Fixes columns and adds the tangents that the solution lacks; whether there is one."""
+        First the directions, as Moehle et al. do; the order of the lots follows from what is sold then.
+        """
+        highs = self._solver(whole=False)
+        upper, whole = np.array(self._assembly.upper), np.array(self._assembly.whole)
+        directions = np.array(self._assembly.directions, dtype=np.intp)
+        point = self._decided(highs, x, directions)
+        if point is not None and self._assembly.orders:
+            flags = np.array([order.flag for order in self._assembly.orders], dtype=np.intp)
+            point = self._fixed(highs, flags, np.array([_passes(order, point) for order in self._assembly.orders]))
+        steps = np.flatnonzero(whole & (upper != 1.0))
+        for columns in (np.setdiff1d(np.flatnonzero(whole), steps), steps):
+            point = None if point is None else self._decided(highs, point, columns)
+        if point is not None:
+            self._note(point)
+
+    def _decided(self, highs: highspy.Highs, x: Vector, columns: NDArray[np.intp]) -> Vector | None:
+        """Rounds columns part by part, those next to a whole number first; None where that leads nowhere."""
+        point: Vector | None = x
+        while len(columns) and point is not None:
+            away = np.abs(point[columns] - np.round(point[columns]))
+            order = np.argsort(away, kind="stable")
+            count = max(int((away <= _SETTLED).sum()), math.ceil(_SHARE * len(columns)))
+            point = None
+            while point is None and count:
+                part = columns[order[:count]]
+                for values in (np.round(x[part]), np.floor(x[part] + _SETTLED)):
+                    point = self._fixed(highs, part, values) if point is None else point
+                if point is None:
+                    self._released(highs, part)
+                    count //= 4
+            if point is not None:
+                x, columns = point, columns[order[count:]]
+        return point
+
+    def _fixed(self, highs: highspy.Highs, columns: NDArray[np.intp], values: Vector) -> Vector | None:
+        """Fixes columns and adds the tangents that the solution lacks; the solution, if there is one."""
         for column, value in zip(columns, values, strict=True):
             highs.changeColBounds(int(column), float(value), float(value))
-        for _ in range(_DIVE_ROUNDS):
-            if self._solve(highs) is not SearchEnd.SOLVED:
-                return False
-            before = len(self._rows)
-            if not self._cut(np.array(highs.getSolution().col_value), _DEEP):
-                break
-            _add_rows(highs, self._rows[before:])
-        return self._solve(highs) is SearchEnd.SOLVED
+        if self._solve(highs) is not SearchEnd.SOLVED:
+            return None
+        x = np.array(highs.getSolution().col_value)
+        before = len(self._rows)
+        if not self._cut(x, self._worth_cutting):
+            return x
+        _add_rows(highs, self._rows[before:])
+        return np.array(highs.getSolution().col_value) if self._solve(highs) is SearchEnd.SOLVED else None
+
+    def _released(self, highs: highspy.Highs, columns: NDArray[np.intp]) -> None:
+        for column in columns:
+            highs.changeColBounds(int(column), self._assembly.lower[column], self._assembly.upper[column])
+
+    def _improve(self, relaxed: Vector) -> None:
+        """Local search: flags that the relaxation agrees with stay and steps move by one each, all of them together."""
+        upper, lower = np.array(self._assembly.upper), np.array(self._assembly.lower)
+        for _ in range(_IMPROVE_ROUNDS):
+            best, before = self._best, self._best_objective
+            if best is None or self._close_enough():
+                return
+            highs = self._solver(whole=True)
+            for column in np.flatnonzero(self._assembly.whole):
+                agrees = upper[column] > 1.0 or abs(relaxed[column] - best[column]) <= _AGREES
+                reach = 1.0 if upper[column] > 1.0 or not agrees else 0.0
+                middle = round(best[column])
+                low, high = max(lower[column], middle - reach), min(upper[column], middle + reach)
+                highs.changeColBounds(int(column), float(low), float(high))
+            highs.setOptionValue("mip_max_nodes", _IMPROVE_NODES)
+            self._from_best(highs)
+            self._solve(highs)
+            if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+                return
+            x = np.array(highs.getSolution().col_value)
+            self._note(x)
+            if not self._cut(x, _DEEP) and self._best_objective >= before:
+                return
+
+    def _from_best(self, highs: highspy.Highs) -> None:
+        """Starts a solver from the incumbent, whose neighbourhoods have been searched already."""
+        if self._best is None:
+            return
+        start = highspy.HighsSolution()
+        start.col_value = self._best.tolist()
+        highs.setSolution(start)
+        for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump"):
+            highs.setOptionValue(f"mip_heuristic_run_{name}", False)  # noqa: FBT003  # HiGHS has no keywords
 
     def _branch(self) -> SearchEnd:
         highs = self._solver(whole=True)
-        if self._best is not None:
-            start = highspy.HighsSolution()
-            start.col_value = self._best.tolist()
-            highs.setSolution(start)
+        self._from_best(highs)
         end = self._solve(highs)
         if end is SearchEnd.FAILED:
             # Rounding in the presolve can end in a "solve error" on programs that are solvable as they stand.
@@ -274,25 +357,33 @@ class _Search:
     def _note(self, x: Vector) -> None:
         """Lifts the curves' columns to their functions; the best point that keeps the rows is the incumbent."""
         lifted = x.copy()
-        for curve in self._curves:
-            lifted[curve.value] = max(lifted[curve.value], curve.height(x))
+        if self._curves.curves:
+            lifted[self._curves.values] = np.maximum(x[self._curves.values], self._curves.heights(x)[1])
         self._nearest = x
         objective = self._constant + float(self._cost @ lifted)
         if objective < self._best_objective and all(_keeps(row, lifted) for row in self._held):
             self._best, self._best_objective = lifted, objective
 
-    def _lack(self, curve: Curve, x: Vector) -> float:
-        return max(0.0, curve.height(x) - float(x[curve.value])) * curve.weight
+    @property
+    def _worth_cutting(self) -> float:
+        """Depth of a tangent that a gap within the settings can do with, were all curves to lack as much."""
+        return max(_DEEP, self._settings.relative_gap / 40.0 * abs(self._bound) / max(1, len(self._curves.curves)))
+
+    def _lacks(self, x: Vector) -> Vector:
+        """By how much the curves' columns are too small."""
+        if not self._curves.curves:
+            return np.zeros(0)
+        return np.maximum(0.0, self._curves.heights(x)[1] - x[self._curves.values]) * self._curves.weights
 
     def _cut(self, x: Vector | None, depth: float) -> bool:
         """Adds the tangents that a point lacks; whether there were any."""
-        if x is None:
+        if x is None or not self._curves.curves:
             return False
-        before = len(self._rows)
-        for curve in self._curves:
-            if self._lack(curve, x) > depth:
-                self._rows.append(curve.tangent(curve.argument(x)))
-        return len(self._rows) > before
+        arguments, heights = self._curves.heights(x)
+        lacks = (heights - x[self._curves.values]) * self._curves.weights
+        for k in np.flatnonzero(lacks > depth):
+            self._rows.append(self._curves.curves[k].tangent(float(arguments[k])))
+        return bool((lacks > depth).any())
 
     def _close_enough(self) -> bool:
         apart = self._best_objective - self._bound
@@ -303,6 +394,11 @@ def _keeps(row: Row, x: Vector) -> bool:
     terms, lower = row
     reached = sum(factor * float(x[column]) for column, factor in terms.items())
     return reached >= lower - _KEPT * max(1.0, abs(lower))
+
+
+def _passes(order: Order, x: Vector) -> float:
+    quantity = sum(factor * float(x[column]) for column, factor in order.quantity.items())
+    return 1.0 if quantity > order.level + _SETTLED else 0.0
 
 
 def _without_columns(rows: Sequence[Row], constant: float) -> RawAnswer:

@@ -116,12 +116,12 @@ def add_tax(assembly: Assembly, short: Affine, long: Affine, rules: TaxRules, un
     for cell in cells:
         flag = assembly.flag()
         flags[flag] = 1.0
-        s, l = (_copy(assembly, flag, bounds) for bounds in box)
+        short_part, long_part = (_copy(assembly, flag, bounds) for bounds in box)
         for a, b, c in cell.sides:
-            assembly.at_least({s: a, l: b, flag: c}, 0.0)
+            assembly.at_least({short_part: a, long_part: b, flag: c}, 0.0)
         a, b, c = cell.tax
-        tax.add({s: a, l: b, flag: c})
-        parts_short[s], parts_long[l] = -1.0, -1.0
+        tax.add({short_part: a, long_part: b, flag: c})
+        parts_short[short_part], parts_long[long_part] = -1.0, -1.0
     assembly.equal(flags, 1.0)
     assembly.equal(parts_short, -short.constant)
     assembly.equal(parts_long, -long.constant)

@@ -11,7 +11,7 @@ contradict it or each other, the caller has chosen what happens (`OnConflict`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 
@@ -23,7 +23,7 @@ from kernel.diagnosis import explain
 from kernel.diagnosis.elastic import NOTHING
 from kernel.diagnosis.limits import make_elastic, measured_anywhere
 from kernel.diagnosis.sentences import explain_conflict
-from kernel.methods.mean_risk import optimize
+from kernel.methods.mean_risk import measurements, optimize
 from kernel.methods.projection import project
 from kernel.objectives import MaximizeReturn
 from kernel.problem import Problem, Settings
@@ -35,6 +35,9 @@ from kernel.status import Status
 _WEIGHT = Decimal(1).scaleb(-12)
 # Loosened limits are rounded up to a ten-thousandth of a percentage point.
 _STEPS = 1_000_000
+_ROOMS = (0, 1, 10)
+# A least change of limits above it, in weights, is no rounding of solvers.
+_CONTRADICTION = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,41 @@ def policy_target(case: PolicyCase, settings: Settings) -> PolicyTarget:
     Raises:
         ProblemError: The limits cannot be posed.
     """
-    found = project(_posed(case, case.limits), case.reference(case.excluded), settings)
-    if found.weights is not None:
-        return _reached(case, found, case.limits)
-    explanation = _explained(case, found.explanation, settings)
-    if explanation is None:
-        return PolicyTarget(case, found.status, found.message)
-    if case.on_conflict is OnConflict.STAGE:
-        return _staged(case, explanation, settings)
-    if case.on_conflict is OnConflict.RELAX:
-        return _relaxed(case, settings) or _refused(case, explanation, _loosening(case))
-    return _refused(case, explanation)
+    found = _nearest(_posed(case, case.limits), case.reference(case.excluded), settings)
+    target = _resolved(case, settings) if found is None else _reached(case, found, case.limits)
+    if target is not None:
+        return target
+    explanation = _explained(case, settings)
+    if explanation is not None:
+        return _refused(case, explanation)
+    if settings.seconds_left == 0.0:
+        return PolicyTarget(case, Status.LIMIT_REACHED, "time ran out before the policy's target was found")
+    return PolicyTarget(case, Status.NUMERICAL_FAILURE, "no weights within the limits were found, nor a contradiction")
+
+
+def _nearest(problem: Problem, target: Vector, settings: Settings) -> Solution | None:
+    """The projection of a target onto the limits; None where there is none.
+
+    Limits that contradict each other are found out first: their explanation takes far longer and is wanted once.
+    """
+    if max([0.0, *(measured.shortfall for measured in measurements(problem, target))]) > ROUNDING:
+        elastic = make_elastic(problem)
+        outcome = elastic.least_change(settings, elastic=elastic.names)
+        if outcome is None or outcome.bound > _CONTRADICTION:
+            return None
+    found = project(problem, target, settings)
+    return None if found.weights is None else found
+
+
+def _resolved(case: PolicyCase, settings: Settings) -> PolicyTarget | None:
+    """What the caller wants in place of a refusal; None where it wants none, or it does not help."""
+    match case.on_conflict:
+        case OnConflict.RELAX:
+            return _relaxed(case, settings)
+        case OnConflict.STAGE:
+            return _staged(case, settings)
+        case _:
+            return None
 
 
 def _posed(case: PolicyCase, limits: PolicyLimits) -> Problem:
@@ -113,21 +140,22 @@ def exact_weights(names: Iterable[str], w: Vector) -> dict[str, Decimal]:
     return {name: weight for name, weight in exact.items() if weight > 0}
 
 
-def _refused(case: PolicyCase, explanation: Explanation, why: str = "") -> PolicyTarget:
+def _refused(case: PolicyCase, explanation: Explanation) -> PolicyTarget:
+    why = ""
+    if case.on_conflict is OnConflict.RELAX:
+        named = f"loosening {', '.join(case.relax_order)}" if case.relax_order else "relax_order names no limit, which"
+        why = f"{named} does not resolve it: "
     return PolicyTarget(case, Status.INFEASIBLE, f"{why}{explanation.sentence}", explanation=explanation)
 
 
-def _loosening(case: PolicyCase) -> str:
-    named = f"loosening {', '.join(case.relax_order)}" if case.relax_order else "relax_order names no limit, which"
-    return f"{named} does not resolve it: "
-
-
-def _explained(case: PolicyCase, ways_out: Explanation | None, settings: Settings) -> Explanation | None:
+def _explained(case: PolicyCase, settings: Settings) -> Explanation | None:
     """The smallest conflict, whoever's limits it is made of, and ways out by the policy's own where there are some."""
-    problem = policy_problem(case, LimitNumbers.of(case, case.limits), case.excluded, named=True)
-    conflict = explain(problem, settings)
+    limits, shares = LimitNumbers.of(case, case.limits), settings.shares(2)
+    problem = policy_problem(case, limits, case.excluded, named=True)
+    conflict = explain(problem, next(shares))
     if conflict is None:
-        return ways_out
+        return None
+    ways_out = explain(policy_problem(case, limits, case.excluded), next(shares))
     alternatives = conflict.alternatives if ways_out is None or not ways_out.alternatives else ways_out.alternatives
     sentence = explain_conflict(measured_anywhere(problem), conflict.conflicting, alternatives, conflict.minimality)
     if QUALITY in conflict.conflicting:
@@ -143,26 +171,35 @@ def _relaxed(case: PolicyCase, settings: Settings) -> PolicyTarget | None:
     """The named limits loosened as little as possible, the last one least of all; None where that does not help.
 
     The last of the order is loosened by no more than is needed when all before it give way freely, then the one before
-    it, and so on: the first carries what it can.
+    it, and so on: the first carries what it can. At their least some limits leave a single portfolio, too little for
+    solvers of cones to find: then they are given a little room.
     """
-    limits, order = case.limits, [name for name in case.relax_order if getattr(case.limits, name) is not None]
+    order = [name for name in case.relax_order if getattr(case.limits, name) is not None]
+    for room in _ROOMS:
+        limits = _loosened(case, order, room, settings)
+        if limits is None:
+            continue
+        found = _nearest(_posed(case, limits), case.reference(case.excluded), settings)
+        if found is not None:
+            changed = [name for name in order if getattr(limits, name) != getattr(case.limits, name)]
+            relaxations = tuple(_relaxation(name, case.limits, limits) for name in changed)
+            return replace(_reached(case, found, limits), relaxations=relaxations)
+    return None
+
+
+def _loosened(case: PolicyCase, order: Sequence[str], room: int, settings: Settings) -> PolicyLimits | None:
+    """The limits at their least in the stated order, rounded up and given so many steps of room."""
+    limits = case.limits
     for place in reversed(range(len(order))):
         name = order[place]
         outcome = make_elastic(_posed(case, limits)).least_change(settings, elastic=(name,), free=order[:place])
         if outcome is None:
             return None
         if outcome.total > NOTHING:
-            limits = replace(limits, **{name: _rounded_up(float(getattr(limits, name)) + outcome.total)})
-    found = project(_posed(case, limits), case.reference(case.excluded), settings)
-    if found.weights is None:
-        return None
-    changed = [name for name in order if getattr(limits, name) != getattr(case.limits, name)]
-    relaxations = tuple(_relaxation(name, case.limits, limits) for name in changed)
-    return replace(_reached(case, found, limits), relaxations=relaxations)
-
-
-def _rounded_up(value: float) -> Decimal:
-    return Decimal(math.ceil((value - ROUNDING) * _STEPS)) / _STEPS
+            least = float(getattr(limits, name)) + outcome.total
+            steps = math.ceil((least - ROUNDING) * _STEPS) + room
+            limits = replace(limits, **{name: Decimal(steps) / _STEPS})
+    return limits
 
 
 def _relaxation(name: str, asked: PolicyLimits, used: PolicyLimits) -> Relaxation:
@@ -172,29 +209,29 @@ def _relaxation(name: str, asked: PolicyLimits, used: PolicyLimits) -> Relaxatio
 # --- STAGE
 
 
-def _staged(case: PolicyCase, conflict: Explanation, settings: Settings) -> PolicyTarget:
+def _staged(case: PolicyCase, settings: Settings) -> PolicyTarget | None:
     """As far as the turnover limit allows: first out of what is excluded, then nearer to the goal.
 
     The goal is what the policy leads to when turnover does not count. Limits that are broken now may stay broken but
     not further; only exclusion may raise the tracking error. Where the other limits contradict each other at any
-    turnover, nothing is bought beyond them and what is sold stays in cash.
+    turnover, nothing is bought beyond them and what is sold stays in cash. None where no step keeps the limits.
     """
     case = replace(case, do_not_buy=case.do_not_buy | case.excluded)
     limits, leaving = LimitNumbers.of(case, case.limits), case.excluded - case.do_not_sell
     freely, reference = replace(limits, turnover=()), case.reference(leaving)
-    goal = project(policy_problem(case, freely, leaving), reference, settings)
+    goal = _nearest(policy_problem(case, freely, leaving), reference, settings)
     unattainable = None
-    if goal.weights is None:
-        unattainable = _explained(_at_any_turnover(case), goal.explanation, settings)
+    if goal is None:
+        unattainable = _explained(_at_any_turnover(case), next(settings.shares(2)))
         limits, freely = (replace(part, max_cash=math.inf) for part in (limits, freely))
         goal = _first_of(_as_now(case, freely, leaving), reference, settings)
-    least = None if goal.weights is None else _least_held(case, limits, leaving, settings)
-    if goal.weights is None or least is None:
-        return _refused(case, conflict)
+    least = None if goal is None else _least_held(case, limits, leaving, settings)
+    if goal is None or goal.weights is None or least is None:
+        return None
     steps = (_with_at_most(case, problem, leaving, least) for problem in _as_now(case, limits, frozenset()))
     found = _first_of(steps, goal.weights, settings)
-    if found.weights is None:
-        return PolicyTarget(case, found.status, found.message)
+    if found is None:
+        return None
     tracked = any(report.name == "max_tracking_error" for report in found.constraints)
     kept = case.limits if tracked else replace(case.limits, max_tracking_error=None)
     named = dict(zip(case.names, goal.weights.tolist(), strict=True))
@@ -212,13 +249,10 @@ def _as_now(case: PolicyCase, limits: LimitNumbers, excluded: frozenset[str]) ->
     yield policy_problem(case, replace(as_now, tracking=()), excluded)
 
 
-def _first_of(problems: Iterable[Problem], target: Vector, settings: Settings) -> Solution:
-    """The projection onto the first of the problems that has one; else what the last one says."""
-    solutions = (project(problem, target, settings) for problem in problems)
-    for found in solutions:
-        if found.weights is not None:
-            break
-    return found
+def _first_of(problems: Iterable[Problem], target: Vector, settings: Settings) -> Solution | None:
+    """The projection onto the first of the problems that has one."""
+    solutions = (_nearest(problem, target, settings) for problem in problems)
+    return next((found for found in solutions if found is not None), None)
 
 
 def _least_held(case: PolicyCase, limits: LimitNumbers, leaving: frozenset[str], settings: Settings) -> float | None:

@@ -17,8 +17,8 @@ from kernel.solution import Relaxation
 
 # Target and present weights this close are the same weight, once as a float and once exact.
 _SAME = Decimal("1e-9")
-# Below it nothing is left to do for the next rebalance, fraction of value.
-_DONE = 1e-4
+# Of whole rebalances.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def plan_policy(request: TradeRequest, target: PolicyTarget, *, no_worse: bool =
     relaxations = tuple(replace(r, relaxed_limit=float(getattr(limits, r.name))) for r in target.relaxations)
     trades = tuple(replace(trade, reason=_reason(trade, plan, target)) for trade in plan.trades)
     plan = replace(plan, trades=trades)
-    remarks = (*policy_remarks(target), *_relaxed(relaxations), *_staged(plan, target))
+    remarks = (*policy_remarks(target), *_relaxed(relaxations), *_staged(plan, target, request))
     return PolicyPlan(plan, relaxations, remarks)
 
 
@@ -210,25 +210,29 @@ def _relaxed(relaxations: Iterable[Relaxation]) -> Iterator[Remark]:
         yield Remark("relaxed", "", f"{relaxation.name} was loosened from {limit} to {used}")
 
 
-def _staged(plan: TradePlan, target: PolicyTarget) -> Iterator[Remark]:
+def _staged(plan: TradePlan, target: PolicyTarget, request: TradeRequest) -> Iterator[Remark]:
     """What remains for the next rebalances, and what no number of them can reach."""
     if not target.goal:
         return
     if target.explanation is not None:
         text = f"no number of rebalances meets all limits: {target.explanation.sentence}"
         yield Remark("limits", "", text)
-    planned = {name: float(weight) for name, weight in plan.planned_allocation.items()}
-    names = planned.keys() | target.goal.keys()
-    left = 0.5 * sum(abs(planned.get(name, 0.0) - target.goal.get(name, 0.0)) for name in names)
-    kept = sum(planned.get(name, 0.0) for name in target.case.excluded)
-    most = target.limits.max_turnover
-    if most is None or left < _DONE:
+    left = {name: abs(float(plan.planned_allocation.get(name, ZERO)) - goal) for name, goal in target.goal.items()}
+    total = float(plan.total_value)
+    steps = {
+        name: float(request.increments.get(name, Decimal(1)) * request.prices[name]) / total
+        for name in left
+        if name in request.prices
+    }
+    most = _tighter(request.limits.max_turnover, target.limits.max_turnover)
+    if most is None or all(left[name] <= step for name, step in steps.items()):
         return
-    more = math.ceil(left / float(most) - _DONE)
+    moved, kept = 0.5 * sum(left.values()), sum(left[name] for name in target.case.excluded)
+    more = max(math.ceil(moved / float(most) - _ROUNDING), 1)
     noun = "rebalance" if more == 1 else "rebalances"
     yield Remark(
         "staged",
         "",
-        f"{percent(kept)} of the portfolio stays in excluded instruments and {percent(left)} of turnover remains: "
+        f"{percent(kept)} of the portfolio stays in excluded instruments and {percent(moved)} of turnover remains: "
         f"about {more} more {noun} at {percent(most)} each",
     )

@@ -38,13 +38,12 @@ from kernel.rebalancing.request import TradeDistance, WeightLimit
 from kernel.rebalancing.risk_terms import PERCENT, add_risk
 from kernel.rebalancing.settle import Trades
 from kernel.rebalancing.sides import Columns, Frame, Scale, Scope, Side
+from kernel.rebalancing.trade_ranges import SNAP, TradeRanges
 
 # Money is counted in this fraction of the portfolio, which puts the solver's absolute tolerances far below a cent.
 _UNITS_PER_PORTFOLIO = Decimal(10_000)
 # Fractional increments worth less than this fraction of the portfolio are modelled as continuous.
 _CONTINUOUS_BELOW = Decimal("0.000001")
-# Solver noise that may lift a quantity by less than a full increment and still be the increment above.
-_SNAP = Decimal("0.000001")
 # Targets nearer to a whole step than this fraction of it differ from it by the rounding of weights.
 _SAME_STEP = 1e-9
 # Limits are tightened by this fraction where rounding broke them.
@@ -116,11 +115,7 @@ class TradeProgram:
         unit = (self._total or Decimal(1)) / _UNITS_PER_PORTFOLIO
         self._frame = Frame(book, scope or Scope(), unit, cash_reserve)
         self._unit = unit
-        # Where the minimum cash itself is looked for it does not limit what may be bought.
-        least = (
-            min(book.limits.min_cash, ZERO) if self._frame.scope.measure == "min_cash_amount" else book.limits.min_cash
-        )
-        self._purchasing_power = sum((p.value for p in book.positions if p.can_sell), book.cash - least)
+        self._ranges = TradeRanges(self._frame)
         self._assembly = self._frame.assembly
         self._objective, self._preferred = Affine(), 0.0
         self._measures: dict[str, Affine] = {}
@@ -178,11 +173,11 @@ class TradeProgram:
 
     def _add_columns(self, position: Position, scale: Scale) -> Columns:
         buy = bought = sell = sold = leave = None
-        most = self._most_bought(position, scale)
+        most = self._ranges.most_bought(position, scale)
         if most >= scale.smallest:
             buy, bought = self._add_trade(scale, most)
             self._assembly.at_least({buy: 1.0, bought: -scale.smallest}, 0.0)
-        most = self._most_sold(position, scale)
+        most = self._ranges.most_sold(position, scale)
         may_leave = most >= scale.everything > 0.0
         if may_leave or (most := min(most, scale.held)) >= scale.smallest:
             sell, sold = self._add_trade(scale, min(most, scale.held))
@@ -191,49 +186,11 @@ class TradeProgram:
                 self._assembly.at_least({sell: 1.0, sold: -scale.smallest}, 0.0)
         return Columns(buy, bought, sell, sold, leave)
 
-    def _most_bought(self, position: Position, scale: Scale) -> float:
-        """Up to the target, as far as everything sold could pay for it and the turnover allows."""
-        if not position.can_buy or self._book.bars_purchase(position):
-            return 0.0
-        most = min(float(self._purchasing_power / self._unit), self._turnover_allowed()) / scale.step
-        if not self._passes_target:
-            most = min(most, math.ceil(scale.aim) if scale.whole else scale.aim)
-        return math.floor(most + float(_SNAP)) if scale.whole else most
-
-    def _most_sold(self, position: Position, scale: Scale) -> float:
-        """Down to the target and one whole step more, which may pay for costs; all of it only where cash is short."""
-        if not position.can_sell:
-            return 0.0
-        most = scale.everything
-        if not (self._passes_target or self._book.is_short_of_cash):
-            called = math.floor(-scale.aim) + 1.0 if scale.whole else -scale.aim
-            most = min(most, max(called if scale.aim < 0.0 else 0.0, self._harvest(position, scale)))
-        allowed = self._turnover_allowed() / scale.step * (1.0 + _SAME_STEP)
-        if most <= allowed:
-            return most
-        return math.floor(allowed + float(_SNAP)) if scale.whole else allowed
-
-    def _harvest(self, position: Position, scale: Scale) -> float:
-        """Steps that may be sold at a loss beyond the target."""
-        tax, lots = self._book.tax, self._book.lots.get(position.instrument_id)
-        if tax is None or lots is None or not tax.harvest_losses or not tax.weight:
-            return 0.0
-        losses = float(sum((lot.available for lot in lots.lots if lot.is_loss), ZERO) / scale.shares)
-        return math.ceil(losses) if scale.whole else losses
-
-    @property
-    def _passes_target(self) -> bool:
-        return self._frame.scope.past_target or self._book.distance is TradeDistance.TRACKING_RISK
-
-    def _turnover_allowed(self) -> float:
-        """Largest trade in units: its value moves, and the cash or another trade moves as much the other way."""
-        limit = self._book.limits.max_turnover
-        return math.inf if limit is None else self._frame.units(limit * self._total)
-
     def _add_trade(self, scale: Scale, most: float) -> tuple[int, int]:
         """Quantity and flag: quantity <= most flag."""
         quantity = self._assembly.column(most, whole=scale.whole)
         flag = self._assembly.flag()
+        self._assembly.directions.append(flag)
         self._assembly.at_least({flag: most, quantity: -1.0}, 0.0)
         return quantity, flag
 
@@ -259,7 +216,7 @@ class TradeProgram:
             lines[1] = (1.0 + _RATHER, -(2.0 + _RATHER) * aim)
             self._preferred += _RATHER * step
         low = math.floor(aim)
-        if side.scale.whole and aim - low > 0.0:
+        if side.scale.whole and aim > 0.0:
             high = side.most if leave is not None and low + 1.0 > side.scale.held else low + 1.0
             if low < aim < high:
                 slope = (high + low - 2.0 * aim) / (high - low)
@@ -282,8 +239,7 @@ class TradeProgram:
 
     def _power_cost(self, side: Side, power: PowerImpact) -> int:
         """A column above b sigma x^(3/2) / V^(1/2), and below its chord: a cost is no way to get rid of money."""
-        weight = float(power.coefficient * power.daily_volatility) / math.sqrt(self._frame.units(power.daily_value))
-        weight *= side.scale.step**1.5
+        weight = self._ranges.power_weight(power) * side.scale.step**1.5
         most = weight * side.most**1.5
         column = self._assembly.column(most)
         self._assembly.curves.append(Curve(column, side.quantity, 0.0, power_three_halves(weight), side.flag))
@@ -296,7 +252,7 @@ class TradeProgram:
         change = self._cash_change
         self._measures["min_cash_amount"] = Affine({column: -factor for column, factor in change.terms.items()})
         if self._frame.scope.measure != "min_cash_amount":
-            shortage = self._book.limits.min_cash + self._frame.reserve - self._book.cash
+            shortage = self._book.limits.min_cash + self._ranges.margin - self._book.cash
             self._assembly.at_least(change.terms, self._frame.units(shortage))
 
     def _limit_trades(self) -> None:
@@ -318,7 +274,7 @@ class TradeProgram:
         turnover.add(self._traded.terms, 0.5)
         self._measures["max_turnover"] = turnover
         if limit is not None:
-            self._assembly.at_most(turnover.terms, self._frame.units(limit * self._total - self._frame.reserve))
+            self._assembly.at_most(turnover.terms, self._frame.units(limit * self._total - self._ranges.margin))
 
     def _limit_weights(self) -> None:
         by_name: dict[str, list[Side]] = {}
@@ -469,7 +425,7 @@ def _quantity(position: Position, scale: Scale, columns: Columns, x: NDArray[np.
 def _shares(position: Position, scale: Scale, steps: float) -> Decimal:
     if scale.whole:
         return round(steps) * scale.shares
-    return position.round_toward_zero(Decimal(steps) * scale.shares + _SNAP * position.increment)
+    return position.round_toward_zero(Decimal(steps) * scale.shares + SNAP * position.increment)
 
 
 def _is_set(flag: int | None, x: NDArray[np.float64]) -> bool:

@@ -59,8 +59,10 @@ def add_risk(frame: Frame) -> Affine:
         if not exposure.terms:
             variance.constant += exposure.constant**2
             continue
-        value = assembly.column(math.inf)
+        value, loaded = assembly.column(math.inf), assembly.column(math.inf, lower=-math.inf)
+        exposure.add({loaded: -1.0})
+        assembly.equal(exposure.terms, -exposure.constant)
         seeds = (exposure.constant, exposure.constant / 2.0)
-        assembly.curves.append(Curve(value, exposure.terms, exposure.constant, square(), seeds=seeds))
+        assembly.curves.append(Curve(value, {loaded: 1.0}, 0.0, square(), seeds=seeds))
         variance.add({value: 1.0})
     return variance

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from kernel.rebalancing.household import Household, HouseholdLot, RealizedLoss, SamePurchase, WashPolicies
 from kernel.rebalancing.lots import Term
 from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.tax_rules import TaxRuleSet
+
+_PartT = TypeVar("_PartT", HouseholdLot, RealizedLoss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +99,24 @@ def wash_exposure(
         26 USC 1091(a); Rev. Rul. 2008-5.
     """
     sells_taxed = not household.account(account_id).retirement
-    held = _recent(household, day, rules) if sells_taxed else []
-    losses = _open(household, day, rules)
-    literal = policies.same_purchase is SamePurchase.LITERAL
+    held = _by_instrument(_recent(household, day, rules) if sells_taxed else [])
+    losses = _by_instrument(_open(household, day, rules))
+    names = frozenset(instruments)
     found: dict[str, WashExposure] = {}
-    for name in instruments:
+    for name in names:
         identical = household.identical.to(name)
-        replacements = [lot for lot in held if lot.instrument_id in identical]
-        open_losses = tuple(_open_loss(loss, rules) for loss in losses if loss.instrument_id in identical)
-        others = frozenset(instruments) & identical - {name}
+        replacements = [lot for other in sorted(identical) for lot in held.get(other, ())]
+        open_losses = [loss for other in sorted(identical) for loss in losses.get(other, ())]
+        others = names & identical - {name}
         if replacements or open_losses or others:
-            exposure = _replacing(household, account_id, replacements)
-            found[name] = replace(exposure, open_losses=open_losses, identical=others, literal=literal)
-    return found
+            exposure = _replacing(household, account_id, sorted(replacements, key=lambda lot: lot.acquired_on))
+            found[name] = replace(
+                exposure,
+                open_losses=tuple(_open_loss(loss, rules) for loss in sorted(open_losses, key=_disposition)),
+                identical=others,
+                literal=policies.same_purchase is SamePurchase.LITERAL,
+            )
+    return dict(sorted(found.items()))
 
 
 def purchase_locks(household: Household, day: date, rules: TaxRuleSet) -> dict[str, PurchaseLock]:
@@ -134,23 +142,29 @@ def purchase_locks(household: Household, day: date, rules: TaxRuleSet) -> dict[s
 
 
 def _recent(household: Household, day: date, rules: TaxRuleSet) -> list[HouseholdLot]:
-    """Lots that replace what is sold on the day, in the order of purchase."""
-    return sorted(
-        (
-            held
-            for held in household.lots
-            if not held.lot.replaced_loss and abs((held.acquired_on - day).days) <= rules.wash_sale_days
-        ),
-        key=lambda held: held.acquired_on,
-    )
+    """Lots that replace what is sold on the day."""
+    return [
+        held
+        for held in household.lots
+        if not held.lot.replaced_loss and abs((held.acquired_on - day).days) <= rules.wash_sale_days
+    ]
 
 
 def _open(household: Household, day: date, rules: TaxRuleSet) -> list[RealizedLoss]:
-    """Losses that a purchase on the day disallows, in the order of disposition."""
-    return sorted(
-        (loss for loss in household.losses if abs((loss.sold_on - day).days) <= rules.wash_sale_days),
-        key=lambda loss: (loss.sold_on, loss.acquired_on),
-    )
+    """Losses that a purchase on the day disallows."""
+    return [loss for loss in household.losses if abs((loss.sold_on - day).days) <= rules.wash_sale_days]
+
+
+def _disposition(loss: RealizedLoss) -> tuple[date, date]:
+    """The order of disposition; within a day, that of original acquisition."""
+    return loss.sold_on, loss.acquired_on
+
+
+def _by_instrument(parts: Iterable[_PartT]) -> dict[str, list[_PartT]]:
+    found: dict[str, list[_PartT]] = {}
+    for part in parts:
+        found.setdefault(part.instrument_id, []).append(part)
+    return found
 
 
 def _free_on(loss: RealizedLoss, rules: TaxRuleSet) -> date:

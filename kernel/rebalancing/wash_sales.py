@@ -289,8 +289,7 @@ class _Books:
         lot, at = held.lot, self._lots.index(held)
         basis = lot.basis_of(match.quantity) + (ZERO if match.lost else match.disallowed)
         left = lot.quantity - match.quantity
-        known = (*self._lots, *self._losses, *self._sold)
-        taken = {other.lot_id for other in known if other.account_id == held.account_id}
+        taken = {other.lot_id for other in self._lots if other.account_id == held.account_id}
         lot_id = part_id(lot.lot_id, taken) if left else lot.lot_id
         part = replace(
             lot,

@@ -23,6 +23,8 @@ from server.specs import CASH, ModelSpec
 
 # Of the covariance in which the benchmark is one more instrument.
 _BENCHMARK = "benchmark"
+# Of a plan's time, what its target may take.
+_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def find_policy_target(
         market: The universe, with the benchmark.
         estimated: Of the universe.
         trading: Names what may not be traded and how much cash has to stay.
-        time_limit_seconds: For all solves together.
+        time_limit_seconds: Of the plan; half of it is for its target.
 
     Raises:
         NotReady: The policy limits the tracking error, and there is no benchmark that it can be measured against.
@@ -73,7 +75,7 @@ def find_policy_target(
         on_conflict=policy.on_conflict,
         relax_order=policy.relax_order,
     )
-    return policy_target(case, solver_settings(time_limit_seconds))
+    return policy_target(case, solver_settings(_SHARE * time_limit_seconds))
 
 
 def _tracking(policy: PolicyInputs, market: MarketInputs, estimated: Estimate) -> TrackingError:

@@ -16,7 +16,7 @@ from storage.records import TaxLot
 
 _ACTIVE = "active"
 _ZERO, _ONE = Decimal(0), Decimal(1)
-# A margin call is met with this share of the value to spare, which covers the costs of meeting it.
+# A margin call is met with this share of the equity to spare, for market impact that grows with the trade.
 _MARGIN_SPARE = Decimal("0.01")
 
 
@@ -34,7 +34,8 @@ class AccountState:
     """What restricts an account.
 
     Attributes:
-        maintenance_margin: Equity below which a margin call comes, as a fraction of the value of holdings.
+        maintenance_margin: Equity below which a margin call comes, as a fraction of the value of holdings, long and
+            short.
     """
 
     margin_enabled: bool = False
@@ -161,28 +162,41 @@ def _frozen(states: Mapping[str, InstrumentState], market: MarketInputs, max_age
 def _cash_floor(trading: TradeRequest, account: AccountState) -> tuple[TradeLimits, tuple[Remark, ...]]:
     """The least cash after the trades: what is asked for, or the loan that a margin account may keep."""
     limits, cash = trading.limits, trading.cash
+    if not account.margin_enabled:
+        if cash >= _ZERO:
+            return limits, ()
+        text = f"cash is {to_cents(cash)}; the account may not borrow, so the plan raises it to {limits.min_cash}"
+        return limits, (Remark("negative_cash", "", f"{text} or more"),)
+    floor = limits.min_cash if limits.min_cash > _ZERO else min(cash, _ZERO)
+    called = _margin_call(trading, account.maintenance_margin)
+    if called is not None:
+        floor = max(floor, called[0])
+        return replace(limits, min_cash=floor), (called[1],)
     if cash >= _ZERO:
         return limits, ()
-    if not account.margin_enabled:
-        text = (
-            f"cash is {to_cents(cash)}; the account may not borrow, so the plan raises it to {limits.min_cash} or more"
-        )
-        return limits, (Remark("negative_cash", "", text),)
-    value = cash + sum((q * trading.prices[name] for name, q in trading.holdings.items() if q), _ZERO)
-    floor = max(min(cash, limits.min_cash), _margin_floor(value, account.maintenance_margin))
-    if floor <= cash:
-        text = f"the account owes {to_cents(-cash)} on margin; the plan does not let the loan grow"
-        return replace(limits, min_cash=floor), (Remark("negative_cash", "", text),)
+    text = f"the account owes {to_cents(-cash)} on margin; "
+    text += "the plan does not let the loan grow" if floor <= cash else f"the plan raises cash to {floor} or more"
+    return replace(limits, min_cash=floor), (Remark("negative_cash", "", text),)
+
+
+def _margin_call(trading: TradeRequest, margin: Decimal) -> tuple[Decimal, Remark] | None:
+    """The least cash at which equity V is a fraction m of the holdings H again, where it is not now.
+
+    V >= m H and V = H + cash, so cash >= -V (1 - m) / m; what trading costs is taken from V before.
+    """
+    values = [quantity * trading.prices[name] for name, quantity in trading.holdings.items() if quantity]
+    equity, holdings = trading.cash + sum(values, _ZERO), sum(map(abs, values), _ZERO)
+    if equity >= margin * holdings:
+        return None
+    # No plan trades more than everything out and in again.
+    costs = 2 * (trading.costs.impact_rate * holdings + trading.costs.commission * len(values))
+    left = max(equity * (_ONE - _MARGIN_SPARE) - costs, _ZERO)
+    floor = (-left * (_ONE - margin) / margin).quantize(CENT, rounding=ROUND_CEILING)
     text = (
-        f"equity of {to_cents(value)} is {value / (value - cash):.2%} of the holdings, below the maintenance margin of "
-        f"{account.maintenance_margin:.0%}: the plan sells until the loan is at most {-floor}"
+        f"equity of {to_cents(equity)} is {equity / holdings:.2%} of the holdings, below the maintenance margin of "
+        f"{margin:.2%}: the plan sells until the loan is at most {-floor}"
     )
-    return replace(limits, min_cash=floor), (Remark("margin_call", "", text),)
-
-
-def _margin_floor(value: Decimal, margin: Decimal) -> Decimal:
-    """The least cash at which equity is still ``margin`` of the holdings: V >= m (V - cash)."""
-    return (-(value * (_ONE - _MARGIN_SPARE)) * (_ONE - margin) / margin).quantize(CENT, rounding=ROUND_CEILING)
+    return floor, Remark("margin_call", "", text)
 
 
 def _short_positions(trading: TradeRequest, account: AccountState) -> Iterable[Remark]:

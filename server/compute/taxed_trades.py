@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
-from kernel.rebalancing.household import Household, RealizedLoss, SettledSale, WashMatch
+from kernel.errors import ProblemError
+from kernel.rebalancing.household import Household, HouseholdLot, RealizedLoss, SettledSale, WashMatch
 from kernel.rebalancing.lots import LotMethod
-from kernel.rebalancing.money import ZERO
+from kernel.rebalancing.money import ZERO, to_cents
 from kernel.rebalancing.tax import SalesTax, tax_of_settled
-from kernel.rebalancing.wash_parts import with_matches
+from kernel.rebalancing.wash_parts import part_id, unit_cost, with_matches
 from kernel.rebalancing.wash_sales import AccountPurchase, AccountSale, record_purchase, record_sale
 from server.compute.tax_context import TaxContext, Traded
 
+# Before the number of a part of a lot; those that the engine splits off begin with 1.
+_PART = "~"
+_FIRST_OWN = 10**6
 # Begins ids of sales and lots that are not there yet; no stored id has a control character.
 _PLANNED = "\0"
 
@@ -27,6 +32,7 @@ class TaxedTrades:
 
     Attributes:
         method: How lots were chosen.
+        sold_on: Day of the trades.
         sales: The lots sold, with what disallows their losses.
         earlier: What changes in the tax of earlier sales, each as a line without shares: losses that the purchases take
             back, losses that shares sold again take over.
@@ -35,6 +41,7 @@ class TaxedTrades:
     """
 
     method: LotMethod
+    sold_on: date
     sales: tuple[SettledSale, ...]
     earlier: tuple[SettledSale, ...]
     tax: SalesTax
@@ -60,19 +67,55 @@ def settle_trades(
         ProblemError: A lot is not there, or holds fewer shares.
     """
     shelves = _Shelves(context)
-    lines = [line for sell in sells for line in shelves.sell(sell, picks[sell.instrument_id])]
+    lines = shelves.sell(sells, picks)
     matches = [match for buy in buys for match in shelves.buy(buy)]
-    sales = tuple(_with_own_matches(line, matches) for line in lines if line.quantity)
+    sales = [_with_own_matches(line, matches) for line in lines if line.quantity]
     own = {(sale.sale_id, sale.lot_id) for sale in sales}
     taken_back = [_taken_back(match, context) for match in matches if (match.sale_id, match.sold_lot_id) not in own]
     earlier = (*(line for line in lines if not line.quantity), *taken_back)
     tax = tax_of_settled((*sales, *earlier), context.year_to_date, context.terms)
-    return TaxedTrades(method, sales, earlier, tax, shelves.losses())
+    shown = _Shown(context)
+    return TaxedTrades(
+        method=method,
+        sold_on=context.sold_on,
+        sales=tuple(map(shown.sale, sales)),
+        earlier=tuple(map(shown.sale, earlier)),
+        tax=tax,
+        losses=shelves.losses(),
+    )
 
 
 def _with_own_matches(sale: SettledSale, matches: Iterable[WashMatch]) -> SettledSale:
     own = (sale.sale_id, sale.lot_id)
     return with_matches(sale, [match for match in matches if (match.sale_id, match.sold_lot_id) == own])
+
+
+def _stem(lot_id: str) -> str:
+    """What the ids of all parts of a lot begin with."""
+    return part_id(lot_id, set()).rpartition(_PART)[0]
+
+
+class _Shown:
+    """Names lots as they are stored: parts that these trades split off have no name of their own yet."""
+
+    def __init__(self, context: TaxContext) -> None:
+        self._stored = {
+            (held.account_id, held.acquired_on, _stem(held.lot_id)): held.lot_id for held in context.household.lots
+        }
+        self._whole = {(held.account_id, held.lot_id) for held in context.household.lots}
+
+    def sale(self, sale: SettledSale) -> SettledSale:
+        """A part of a sale with the lots of the account."""
+        lot_id = self._name(sale.account_id, sale.acquired_on, sale.lot_id)
+        return replace(sale, lot_id=lot_id, matches=tuple(map(self._match, sale.matches)))
+
+    def _match(self, match: WashMatch) -> WashMatch:
+        return replace(match, lot_id=self._name(match.account_id, match.acquired_on, match.lot_id))
+
+    def _name(self, account_id: str, acquired_on: date, lot_id: str) -> str:
+        if (account_id, lot_id) in self._whole:
+            return lot_id
+        return self._stored.get((account_id, acquired_on, _stem(lot_id)), lot_id)
 
 
 def _taken_back(match: WashMatch, context: TaxContext) -> SettledSale:
@@ -96,6 +139,15 @@ def _taken_back(match: WashMatch, context: TaxContext) -> SettledSale:
     return with_matches(line, [match])
 
 
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Shares of a lot that are sold, with the instruments that touch them and the price that gives their proceeds."""
+
+    key: frozenset[str]
+    held: HouseholdLot
+    price: Decimal
+
+
 class _Shelves:
     """The household in parts that do not touch each other: instruments with all that are identical to them."""
 
@@ -106,11 +158,57 @@ class _Shelves:
         self._sold = _by_instrument(context.household.sold)
         self._parts: dict[frozenset[str], Household] = {}
 
-    def sell(self, sell: Traded, lots: tuple[tuple[str, Decimal], ...]) -> tuple[SettledSale, ...]:
-        """Carries out a sale."""
+    def sell(self, sells: Sequence[Traded], picks: Picks) -> list[SettledSale]:
+        """Carries out sales: losses count in the order in which the shares were bought, whatever they are of.
+
+        Shares of one sale do not replace those of another: all are gone at the end of the day.
+        """
+        parts = [part for sell in sells for part in self._set_apart(sell, picks[sell.instrument_id])]
+        order = sorted(range(len(parts)), key=lambda place: parts[place].held.acquired_on)
+        settled = {place: self._sell(parts[place]) for place in order}
+        lines = [settled[place] for place in range(len(parts))]
+        return [*(line for line, *_ in lines), *(line for _, *corrections in lines for line in corrections)]
+
+    def _set_apart(self, sell: Traded, picks: Sequence[tuple[str, Decimal]]) -> list[_Apart]:
+        """Takes what is sold out of its lots, as lots of their own that only their sale sees."""
         key, name = self._open(sell.instrument_id), sell.instrument_id
-        sale = AccountSale(self._context.portfolio_id, _own_id(name), name, lots, sell.price, self._context.sold_on)
-        self._parts[key], settled = record_sale(self._parts[key], sale, self._context.rules, self._context.policies)
+        lots, found, filled = list(self._parts[key].lots), [], ZERO
+        for k, (lot_id, quantity) in enumerate(picks):
+            at = self._find(lots, name, lot_id, quantity)
+            held, lot = lots[at], lots[at].lot
+            cost = unit_cost(lot, quantity, lot.basis_of(quantity))
+            own_id = f"{_stem(lot_id)}{_PART}{_FIRST_OWN + k}"
+            part = replace(held, lot=replace(lot, lot_id=own_id, quantity=quantity, unit_cost=cost))
+            # Differences of rounded totals, so that no cent is lost between the lots of a sale.
+            proceeds = to_cents((filled + quantity) * sell.price) - to_cents(filled * sell.price)
+            found.append(_Apart(key, part, proceeds / quantity))
+            filled += quantity
+            left = lot.quantity - quantity
+            lots[at : at + 1] = [replace(held, lot=replace(lot, quantity=left))] if left else []
+        self._parts[key] = replace(self._parts[key], lots=tuple(lots))
+        return found
+
+    def _find(self, lots: Sequence[HouseholdLot], name: str, lot_id: str, quantity: Decimal) -> int:
+        wanted = (self._context.portfolio_id, name, lot_id)
+        for at, held in enumerate(lots):
+            if (held.account_id, held.instrument_id, held.lot_id) == wanted and held.quantity >= quantity:
+                return at
+        raise ProblemError(f"lots[{lot_id}]", f"is no lot of {quantity:f} shares of {name} in {wanted[0]}")
+
+    def _sell(self, part: _Apart) -> tuple[SettledSale, ...]:
+        held, before = part.held, self._parts[part.key]
+        sale = AccountSale(
+            account_id=held.account_id,
+            sale_id=_own_id(held.instrument_id),
+            instrument_id=held.instrument_id,
+            lots=((held.lot_id, held.quantity),),
+            price=part.price,
+            sold_on=self._context.sold_on,
+        )
+        whole = replace(before, lots=(held, *before.lots))
+        after, settled = record_sale(whole, sale, self._context.rules, self._context.policies)
+        sold = tuple(sold for sold in after.sold if not is_planned(sold.sale_id))
+        self._parts[part.key] = replace(after, sold=sold)
         return settled
 
     def buy(self, buy: Traded) -> tuple[WashMatch, ...]:
@@ -131,13 +229,11 @@ class _Shelves:
     def _open(self, instrument_id: str) -> frozenset[str]:
         names = _closure(self._context.household, instrument_id)
         if names not in self._parts:
-            every = sorted(names)
-            lots = [held for name in every for held in self._lots.get(name, ())]
             self._parts[names] = replace(
                 self._context.household,
-                lots=tuple(sorted(lots, key=lambda held: held.acquired_on)),
-                losses=tuple(loss for name in every for loss in self._losses.get(name, ())),
-                sold=tuple(sold for name in every for sold in self._sold.get(name, ())),
+                lots=_of(names, self._lots),
+                losses=_of(names, self._losses),
+                sold=_of(names, self._sold),
             )
         return names
 
@@ -150,11 +246,21 @@ class _OfInstrument(Protocol):
 PartT = TypeVar("PartT", bound=_OfInstrument)
 
 
-def _by_instrument(parts: Iterable[PartT]) -> dict[str, list[PartT]]:
-    found: dict[str, list[PartT]] = {}
-    for part in parts:
-        found.setdefault(part.instrument_id, []).append(part)
+_Places: TypeAlias = dict[str, list[tuple[int, PartT]]]
+
+
+def _by_instrument(parts: Iterable[PartT]) -> _Places[PartT]:
+    """What there is of every instrument, with its place in the order."""
+    found: _Places[PartT] = {}
+    for place, part in enumerate(parts):
+        found.setdefault(part.instrument_id, []).append((place, part))
     return found
+
+
+def _of(names: Iterable[str], places: _Places[PartT]) -> tuple[PartT, ...]:
+    """What there is of some instruments, in its order."""
+    found = [pair for name in names for pair in places.get(name, ())]
+    return tuple(part for _, part in sorted(found, key=lambda pair: pair[0]))
 
 
 def _closure(household: Household, instrument_id: str) -> frozenset[str]:

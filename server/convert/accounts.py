@@ -45,7 +45,6 @@ _AMOUNTS = {
 _FRACTIONS = ("ordinary_rate", "carried_loss_value")
 # Where storage has columns for them.
 _IN_COLUMNS = ("short_term_rate", "long_term_rate", "lot_method")
-_INITIAL_MARGIN, _MAINTENANCE_MARGIN = 0.5, 0.25
 # Where the account's JSON keeps the tax settings.
 TAX = "tax"
 
@@ -71,20 +70,11 @@ def read_account(field: str, message: pb.AccountSettings, faults: Faults) -> Jso
     if message.option_approval_level > _HIGHEST_OPTION_LEVEL:
         found = message.option_approval_level
         faults.add(f"{field}.option_approval_level", f"must be at most {_HIGHEST_OPTION_LEVEL}, not {found}")
-    _check_margins(field, message, faults)
+    faults.limit(f"{field}.maintenance_margin", message.maintenance_margin)
     for name in ("do_not_buy", "do_not_sell", "do_not_trade"):
         for k, instrument_id in enumerate(getattr(message, name)):
             faults.identifier(f"{field}.{name}[{k}]", instrument_id)
     return to_json(message)
-
-
-def _check_margins(field: str, message: pb.AccountSettings, faults: Faults) -> None:
-    initial = faults.limit(f"{field}.initial_margin", message.initial_margin)
-    maintenance = faults.limit(f"{field}.maintenance_margin", message.maintenance_margin)
-    needed = _INITIAL_MARGIN if initial is None else initial
-    kept = _MAINTENANCE_MARGIN if maintenance is None else maintenance
-    if kept > needed:
-        faults.add(f"{field}.maintenance_margin", f"must be at most the initial margin of {needed:g}, not {kept:g}")
 
 
 def read_tax(field: str, message: pb.TaxSettings, faults: Faults) -> TaxTerms:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from portfolio_optimization.v1 import common_pb2, drift_pb2
+from portfolio_optimization.v1 import common_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from kernel.performance import PerformanceReport
-from kernel.rebalancing.drift import DriftMeasure, DriftReport, measure_drift
+from kernel.rebalancing.drift import measure_drift
 from kernel.rebalancing.money import to_cents
 from kernel.rebalancing.trades import TradeAction, TradePlan
 from server.compute.rebalance import RebalanceAnswer
 from server.compute.restrictions import held_remarks, lot_remarks
+from server.convert.drift import write_measures
 from server.convert.estimation import write_findings, write_plan_provenance
 from server.convert.plan_quality import (
     write_concessions,
@@ -87,8 +88,8 @@ def _write_trades(
     message.trades.extend(map(write_trade, plan.trades))
     message.planned_allocation.update({name: float(weight) for name, weight in plan.planned_allocation.items()})
     target = _exact_with_cash(answer.target)
-    message.drift_before.CopyFrom(write_drift(measure_drift(plan.current_allocation, target)))
-    message.drift_after.CopyFrom(write_drift(measure_drift(plan.planned_allocation, target)))
+    message.drift_before.CopyFrom(write_measures(measure_drift(plan.current_allocation, target, residual=CASH)))
+    message.drift_after.CopyFrom(write_measures(measure_drift(plan.planned_allocation, target, residual=CASH)))
     message.quality.CopyFrom(write_quality(plan.quality))
     message.constraints.extend(write_limits(plan.limits, plan.limit_prices))
     message.limit_prices.extend(write_limit_prices(plan.limit_prices))
@@ -140,7 +141,7 @@ def _planned_shares(plan: TradePlan, prepared: PreparedPlan) -> dict[str, Decima
 def _tax_notes(answer: RebalanceAnswer, plan: TradePlan) -> Iterator[pb.PlanNote]:
     """Tax falls due later, but it must be paid from somewhere."""
     tax = Decimal(0) if answer.taxes is None else answer.taxes.chosen.tax.additional_tax
-    if tax > plan.cash_after:
+    if tax > max(plan.cash_after, Decimal(0)):
         text = f"the sales add {tax} of tax, more than the cash of {plan.cash_after} left after the trades"
         yield pb.PlanNote(code="too_little_cash", message=text)
 
@@ -174,16 +175,6 @@ def _improvement(before: PerformanceReport, after: PerformanceReport) -> pb.Impr
     )
     setattr(message, "return", after.expected_return - before.expected_return)
     return message
-
-
-def write_drift(report: DriftReport) -> drift_pb2.DriftMeasures:
-    """All measures of drift."""
-    return drift_pb2.DriftMeasures(
-        max_absolute=float(report.max_absolute),
-        max_relative=float(report.max_relative or 0),
-        half_l1=float(report.half_l1),
-        outside_band_5_25=[item.key for item in report.items if DriftMeasure.BAND_5_25 in item.breaches],
-    )
 
 
 def _exact_with_cash(target: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -43,7 +43,7 @@ class PreviewSpec:
 
     Attributes:
         choice: Its method is None where lots are chosen as the plan or the portfolio has it.
-        sale_date: None = the last day of the prices.
+        sale_date: None = that of the plan, else the last day of the prices.
         pricing_pack_id: Empty = that of the plan, else the newest with prices of what is sold.
     """
 

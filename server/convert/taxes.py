@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from portfolio_optimization.v1 import trade_pb2
 
 from kernel.rebalancing.household import SettledSale, WashMatch
-from kernel.rebalancing.lots import LotMethod, LotSale, Term
+from kernel.rebalancing.lots import Term
 from kernel.rebalancing.money import to_cents
 from kernel.rebalancing.tax import SalesTax
 from kernel.rebalancing.wash_exposure import PurchaseLock
@@ -38,6 +38,7 @@ def write_estimate(taxed: TaxedTrades) -> trade_pb2.TaxEstimate:
         lot_method=LOT_METHODS[taxed.method],
         sales=map(_write_sale, taxed.sales),
         summary=_write_summary(taxed.tax),
+        sale_date=write_day(taxed.sold_on),
     )
 
 
@@ -120,25 +121,3 @@ def _wash_notes(taxed: TaxedTrades) -> Iterable[pb.PlanNote]:
         if sale.lost:
             text += f", {sale.lost:f} of it for good, because they are in a retirement account"
         yield pb.PlanNote(code="wash_sale", instrument_id=sale.instrument_id, message=text)
-
-
-def write_tax(method: LotMethod, sales: Mapping[str, tuple[LotSale, ...]], tax: SalesTax) -> trade_pb2.TaxEstimate:
-    """The tax of a plan's sales, lot by lot."""
-    return trade_pb2.TaxEstimate(
-        lot_method=LOT_METHODS[method],
-        sales=[_write_lot_sale(name, sale) for name, lot_sales in sales.items() for sale in lot_sales],
-        summary=_write_summary(tax),
-    )
-
-
-def _write_lot_sale(instrument_id: str, sale: LotSale) -> trade_pb2.TaxLotSale:
-    return trade_pb2.TaxLotSale(
-        lot_id=sale.lot.lot_id,
-        instrument_id=instrument_id,
-        acquired_on=sale.lot.acquired_on.isoformat(),
-        quantity=f"{sale.quantity:f}",
-        proceeds_amount=f"{sale.proceeds:f}",
-        cost_amount=f"{sale.cost_basis:f}",
-        gain_amount=f"{sale.gain:f}",
-        term=_TERMS[sale.term],
-    )

@@ -12,6 +12,7 @@ _NOTES = {
     MissReason.DO_NOT_BUY: ("restricted", "may not be bought"),
     MissReason.DO_NOT_SELL: ("restricted", "may not be sold"),
     MissReason.MIN_TRADE_SIZE: ("below_min_trade_size", "the trade would be smaller than the smallest allowed"),
+    MissReason.WASH_SALE: ("wash_sale", "a purchase would disallow the loss of an earlier sale"),
     MissReason.LIMITS: ("limits", "turnover, number of trades, cash or cost leave no better trade"),
 }
 

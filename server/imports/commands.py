@@ -11,6 +11,8 @@ from server.imports.benchmarks import BenchmarkOptions, import_benchmark
 from server.imports.factors import FactorOptions, FactorUnit, import_factors
 from server.imports.holdings import HOLDINGS_TABLE, HoldingsOptions, import_holdings
 from server.imports.instruments import INSTRUMENT_TABLE, import_instruments
+from server.imports.policies import EXAMPLE as POLICIES_EXAMPLE
+from server.imports.policies import import_policies
 from server.imports.portfolios import EXAMPLE, import_portfolio
 from server.imports.prices import PriceOptions, import_prices
 from server.imports.problems import ImportRefusedError
@@ -49,6 +51,11 @@ is held as the sum of its lots."""
 _BENCHMARK_HELP = """A benchmark by weights, replacing the one of that id.
 
 Columns: instrument_id, weight (fractions that add up to 1; any amounts with --normalize)."""
+_POLICIES_HELP = f"""Policies from a JSON file: what is new becomes a new version, what is as it was is left alone.
+
+{POLICIES_EXAMPLE}
+
+All but the id and one limit may be left out. Numbers named pct are fractions."""
 _FACTORS_HELP = """Factor returns as an immutable factor set, named by its content.
 
 Wide: a column `date` and one column per factor. Long: columns date, factor, return.
@@ -85,6 +92,11 @@ def add_import_commands(subparsers: argparse._SubParsersAction[argparse.Argument
     _add_columns(tax_rules, RULES_TABLE.columns, defaults=True)
 
 
+def add_policies_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `load-policies`; `run_import` takes what it has parsed."""
+    _command(subparsers, "load-policies", _POLICIES_HELP, _policies)
+
+
 async def run_import(database: Database, arguments: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
     """Runs the parsed sub-command.
 
@@ -113,7 +125,8 @@ def _command(
     parser = subparsers.add_parser(
         name, help=text.split("\n", 1)[0], description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", type=Path, help="JSON" if handler is _portfolio else "CSV (also .csv.gz) or Parquet")
+    kinds = "JSON" if handler in (_portfolio, _policies) else "CSV (also .csv.gz) or Parquet"
+    parser.add_argument("file", type=Path, help=kinds)
     parser.set_defaults(import_handler=handler)
     return parser
 
@@ -195,6 +208,10 @@ async def _instruments(database: Database, arguments: argparse.Namespace, progre
 
 async def _portfolio(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:
     return await import_portfolio(database, arguments.file, progress)
+
+
+async def _policies(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:
+    return await import_policies(database, arguments.file, progress)
 
 
 async def _holdings(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:

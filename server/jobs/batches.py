@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -21,7 +21,7 @@ from server.workflows.rebalance import RebalanceWorkflow
 from storage.batches import BatchChunk, BatchItem, BatchRepository, RebalanceBatch
 from storage.change_feed import ChangeFeed
 from storage.database import Connection, Database
-from storage.errors import Conflict
+from storage.errors import Conflict, translated
 from storage.records import COMPLETED, OPEN_STATUSES
 
 _log = structlog.get_logger()
@@ -32,7 +32,6 @@ _GRACE_SECONDS = 10.0
 _OVERHEAD = 1.5
 # Where too many solves wait, a turn is asked for again after this.
 _BUSY_SECONDS = 1.0
-_NOUN = "plan of portfolio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class BatchJob:
         except Exception as error:
             if isinstance(error, Conflict) and await self._has_ended(batch.id):
                 return
-            reason = reason_of(error, "rebalance batch", batch.id, attempt)
+            reason = reason_of(error, "batch", batch.id, attempt)
             async with self._database.transaction() as connection:
                 await BatchRepository(connection).fail(batch.id)
             _log.error("rebalance batch failed", batch_id=batch.id, chunk=chunk.number, reason=reason)
@@ -112,7 +111,7 @@ class BatchJob:
         try:
             return _Done(place, await self._rebalances.prepare(message, price_limits=False))
         except Exception as error:
-            return _Done(place, error=reason_of(error, _NOUN, place.portfolio_id, 0))
+            return _Done(place, error=reason_of(error, "portfolio", place.portfolio_id, 0))
 
     async def _computed(
         self, batch: RebalanceBatch, ready: Sequence[tuple[_Place, PreparedPlan]]
@@ -127,8 +126,9 @@ class BatchJob:
             answer = await self._solved([plan for _, plan in ready])
         except (WorkerLost, OutOfTime) as error:
             if len(ready) == 1:
-                place = ready[0][0]
-                return [_Done(place, error=str(error))], 0.0
+                died = isinstance(error, WorkerLost)
+                reason = "the solver process died over this portfolio" if died else str(error)
+                return [_Done(ready[0][0], error=reason)], 0.0
             parts = [await self._computed(batch, [one]) for one in ready]
             return [done for part, _ in parts for done in part], sum(seconds for _, seconds in parts)
         pairs = zip(ready, answer.answers, strict=True)
@@ -168,12 +168,18 @@ class BatchJob:
 
     async def _item(self, connection: Connection, batch: RebalanceBatch, one: _Done) -> BatchItem:
         """What is stored of a portfolio; its plan is proposed on the way, unless only the summary is wanted."""
-        place = {"position": one.place.position, "portfolio_id": one.place.portfolio_id}
+        item = BatchItem(position=one.place.position, portfolio_id=one.place.portfolio_id, error=one.error)
         if one.prepared is None or one.answer is None:
-            return BatchItem(**place, error=one.error)
-        response = write_plan(one.answer, one.prepared)
-        if life_of_plan(one.answer) != COMPLETED:
-            return BatchItem(**place, error=response.outcome.message or "no plan meets all limits")
-        if not batch.summary_only:
-            await self._rebalances.keep(connection, one.prepared, response, one.answer, batch.actor)
-        return BatchItem(**place, rebalance_id=response.rebalance_id or None, content=item_content(response))
+            return item
+        try:
+            response = write_plan(one.answer, one.prepared)
+            if life_of_plan(one.answer) != COMPLETED:
+                return replace(item, error=response.outcome.message or "no plan meets all limits")
+            if not batch.summary_only:
+                # What goes wrong with one is rolled back alone.
+                with translated():
+                    async with connection.transaction():
+                        await self._rebalances.keep(connection, one.prepared, response, one.answer, batch.actor)
+        except Exception as error:
+            return replace(item, error=reason_of(error, "portfolio", item.portfolio_id, 0))
+        return replace(item, rebalance_id=response.rebalance_id or None, content=item_content(response))

@@ -19,9 +19,9 @@ _LOOK_SECONDS = 1.0
 _SHORTEST_LOOK_SECONDS = 0.02
 # While the database does not answer.
 _PAUSE_SECONDS = 0.5
-_AT_A_TIME = 16
+_AT_A_TIME = 32
 # One receiver that hangs holds up no more than these.
-_AT_A_TIME_EACH = 4
+_AT_A_TIME_EACH = 8
 
 
 class DeliveryLoop:
@@ -49,7 +49,8 @@ class DeliveryLoop:
     async def _look(self, change: Subscription) -> float:
         """Begin what is due, and return for how long nothing more is."""
         try:
-            await self._begin(change)
+            while self._free and await self._begin(change):
+                pass
             async with self._database.transaction() as connection:
                 seconds = await DeliveryRepository(connection).seconds_until_due(self._busy)
         except Exception as error:  # whatever it is, deliveries must go on
@@ -67,22 +68,23 @@ class DeliveryLoop:
     def _free(self) -> int:
         return _AT_A_TIME - len(self._under_way)
 
-    async def _begin(self, change: Subscription) -> None:
-        if not self._free:
-            return
+    async def _begin(self, change: Subscription) -> bool:
+        """Take what is due, and return whether there was anything."""
         async with self._database.transaction() as connection:
             repository = DeliveryRepository(connection)
             claims = await repository.claim(self._free, _AT_A_TIME_EACH, self._busy, self._sender.lease)
 
         def ended(task: asyncio.Task[None]) -> None:
-            del self._under_way[task]
-            # What waits behind this one may be due now.
-            change.wake()
+            was_full = not self._free
+            # What waits behind this one, for its receiver or for a place, may be due now.
+            if self._under_way.pop(task) not in self._busy or was_full:
+                change.wake()
 
         for claim in claims:
             task = asyncio.create_task(self._deliver(claim))
             self._under_way[task] = claim.receiver
             task.add_done_callback(ended)
+        return bool(claims)
 
     async def _deliver(self, claim: Claim) -> None:
         outcome = await self._sender.send(claim)

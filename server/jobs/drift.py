@@ -83,11 +83,14 @@ class DriftMonitor:
             if await DriftStateRepository(connection).unmeasured(1):
                 await self._queue.enqueue_drift_pass(connection)
 
-    async def run(self) -> None:
+    async def run(self, attempt: int) -> None:
         """One pass over all portfolios that are not measured as they and prices stand now.
 
         Interrupted it goes on later with those that are left. A portfolio that cannot be measured is left alone until
         something is new about it.
+
+        Args:
+            attempt: 0 at first; counts how often a solver process died over it.
 
         Raises:
             WorkerLost, Busy, Unavailable, Retryable: The queue is to try again.
@@ -97,18 +100,18 @@ class DriftMonitor:
             async with self._database.transaction() as connection:
                 page = await DriftStateRepository(connection).unmeasured(_PAGE, after)
             for measured in page:
-                told += await self._look(measured)
+                told += await self._look(measured, attempt)
             count += len(page)
             if len(page) < _PAGE:
                 break
             after = page[-1].portfolio_id
         _log.info("drift measured", portfolios=count, told=told)
 
-    async def _look(self, measured: MeasuredState) -> bool:
+    async def _look(self, measured: MeasuredState, attempt: int) -> bool:
         try:
             drift = await self._measure(measured.portfolio_id)
         except Exception as error:
-            reason = reason_of(error, "drift of portfolio", measured.portfolio_id, 0)
+            reason = reason_of(error, "portfolio", measured.portfolio_id, attempt)
             async with self._database.transaction() as connection:
                 states = DriftStateRepository(connection)
                 state = replace(await states.lock(measured.portfolio_id), packs=measured.packs)

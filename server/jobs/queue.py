@@ -9,6 +9,7 @@ from datetime import date
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.jobs import Status
+from procrastinate.types import JSONDict
 
 from storage.database import Connection
 
@@ -61,7 +62,8 @@ class JobQueue:
         """Add the jobs that look at portfolios on a session; they exist exactly when the transaction commits."""
         deferrer = self.app.configure_task(LOOK, queue=LOOKS, connection=connection)
         day = session.isoformat()
-        await deferrer.batch_defer_async(*({"portfolio_id": name, "session": day} for name in portfolio_ids))
+        jobs: list[JSONDict] = [{"portfolio_id": name, "session": day} for name in portfolio_ids]
+        await deferrer.batch_defer_async(*jobs)
 
     async def enqueue_drift_pass(self, connection: Connection) -> None:
         """Add a job that measures all that is new, unless one waits; two never run at a time."""
@@ -75,7 +77,8 @@ class JobQueue:
     async def enqueue_chunks(self, connection: Connection, batch_id: str, chunks: int) -> None:
         """Add the jobs that work on the chunks of a batch; they exist exactly when the transaction commits."""
         deferrer = self.app.configure_task(REBALANCE_CHUNK, queue=BATCHES, connection=connection)
-        await deferrer.batch_defer_async(*({"batch_id": batch_id, "number": number} for number in range(chunks)))
+        jobs: list[JSONDict] = [{"batch_id": batch_id, "number": number} for number in range(chunks)]
+        await deferrer.batch_defer_async(*jobs)
 
     async def take_up_stalled(self, seconds: float) -> int:
         """Put jobs back whose worker has been silent for `seconds`; returns how many."""

@@ -155,7 +155,7 @@ class ScheduleJob:
             )
         except Exception as error:
             name = f"{portfolio_id} {session.isoformat()}"
-            ended = replace(look, status=LOOK_FAILED, note=reason_of(error, "scheduled look", name, attempt))
+            ended = replace(look, status=LOOK_FAILED, note=reason_of(error, "look", name, attempt))
         async with self._database.transaction() as connection:
             first = await LookRepository(connection).finish(replace(ended, ended_at=self._clock()))
         if first:

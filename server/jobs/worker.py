@@ -1,6 +1,7 @@
 """The worker: takes work off the queues, as many optimizations at a time as there are solver processes.
 
 Validations are long: only half as many are worked on at a time, so that optimizations find a process that is free.
+Batches give their process back after some portfolios, for the same reason.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ class Worker:
         async def look(context: JobContext, portfolio_id: str, session: str) -> None:
             await jobs.schedules.run(portfolio_id, date.fromisoformat(session), context.job.attempts)
 
-        @queue.app.task(name=MEASURE_DRIFT, queue=DRIFT, retry=_RETRY)
-        async def measure_drift() -> None:
-            await jobs.drift.run()
+        @queue.app.task(name=MEASURE_DRIFT, queue=DRIFT, retry=_RETRY, pass_context=True)
+        async def measure_drift(context: JobContext) -> None:
+            await jobs.drift.run(context.job.attempts)
 
         @queue.app.task(name=REBALANCE_CHUNK, queue=BATCHES, retry=_RETRY, pass_context=True)
         async def rebalance_chunk(context: JobContext, batch_id: str, number: int) -> None:
@@ -97,11 +98,11 @@ class Worker:
     def start(self) -> None:
         """Begin to take jobs."""
         self._tasks = [
-            asyncio.create_task(self._work(OPTIMIZATIONS, self._concurrency)),
-            asyncio.create_task(self._work(VALIDATIONS, max(1, self._concurrency // 2))),
-            asyncio.create_task(self._work(LOOKS, self._concurrency)),
-            asyncio.create_task(self._work(DRIFT, 1)),
-            asyncio.create_task(self._work(BATCHES, self._concurrency)),
+            asyncio.create_task(self._work((OPTIMIZATIONS,), self._concurrency)),
+            asyncio.create_task(self._work((VALIDATIONS,), max(1, self._concurrency // 2))),
+            # A pass over the drift of all portfolios takes one place, however long it is.
+            asyncio.create_task(self._work((LOOKS, DRIFT), self._concurrency + 1)),
+            asyncio.create_task(self._work((BATCHES,), self._concurrency)),
             asyncio.create_task(self._recover()),
             *(asyncio.create_task(each.run()) for each in self._periodic),
         ]
@@ -113,11 +114,11 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._drain_seconds + _SILENT_SECONDS)
 
-    async def _work(self, queue: str, concurrency: int) -> None:
+    async def _work(self, queues: Sequence[str], concurrency: int) -> None:
         while True:
             try:
                 await self._queue.app.run_worker_async(
-                    queues=[queue],
+                    queues=list(queues),
                     concurrency=concurrency,
                     install_signal_handlers=False,
                     fetch_job_polling_interval=_POLL_SECONDS,

@@ -18,6 +18,8 @@ _PERMANENT = 500
 _TLS_PORT = 465
 # The mail is taken already: how the server says goodbye is not worth a wait.
 _GOODBYE_SECONDS = 1.0
+# Mail servers turn away who calls more often at a time.
+_AT_A_TIME = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class MailChannel:
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
+        self._turns = asyncio.Semaphore(_AT_A_TIME)
 
     async def send(self, claim: Claim) -> Outcome:
         """Send an alert once."""
@@ -68,7 +71,8 @@ class MailChannel:
             return Outcome("no mail server and sender are set")
         conversation = _Conversation(self._server)
         try:
-            async with asyncio.timeout(self._server.timeout_seconds):
+            # Within the time of the attempt: a mail that waits for its turn longer than that is claimed anew.
+            async with asyncio.timeout(self._server.timeout_seconds), self._turns:
                 await conversation.tell(claim)
         except aiosmtplib.SMTPResponseException as refusal:
             return _refused(refusal, conversation.stage)

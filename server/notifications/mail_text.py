@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -11,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from portfolio_optimization.v1 import events_pb2 as pb
 from portfolio_optimization.v1 import plan_workflow_pb2 as plans
 
+from kernel.rebalancing.money import to_cents
 from server.convert.event_messages import write_event
 from server.notifications.outcome import printable
 from storage.deliveries import Claim
@@ -84,7 +86,7 @@ def _plan(
 ) -> Iterator[str]:
     yield f"Plan: {plan.rebalance_id}"
     if plan.gross_trade_amount:
-        yield f"Gross value: {printable(plan.gross_trade_amount)} {claim.currency}"
+        yield f"Gross value: {to_cents(Decimal(plan.gross_trade_amount))} {claim.currency}"
     if plan.HasField("expires_at"):
         word = "Approval needed until" if approval else "Approval lapses"
         yield f"{word}: {_moment(_datetime(plan.expires_at))}"

@@ -23,7 +23,7 @@ _AGENT = "portfolio-optimization"
 # Only these words: the text of a library's exception may quote what an unknown server has sent.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectError, "could not connect"),
-    (httpx.ProtocolError, "the answer is not HTTP"),
+    (httpx.ProtocolError, "no answer in HTTP came"),
     (httpx.NetworkError, "the connection was lost"),
 )
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from server.errors import Fault, InvalidRequest, OutOfTime
+from server.plan_states import SERVICE
 from storage.records import Cursor
 
 # The stubs' class is generic, the library's is not.
@@ -37,15 +38,11 @@ def time_left(context: Context, limit_seconds: float) -> float:
 
 
 def actor(context: Context) -> str:
-    """Who calls, as the metadata say; "anonymous" where they say nothing that can be kept."""
+    """Who calls, as the metadata say; "anonymous" where that cannot be kept, or is the name of the service itself."""
     for key, value in context.invocation_metadata() or ():
-        if (
-            key == _ACTOR
-            and isinstance(value, str)
-            and value.isprintable()
-            and 0 < len(value.strip()) <= len(value) <= _LONGEST_ACTOR
-        ):
-            return value.strip()
+        if key == _ACTOR and isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_ACTOR:
+            name = value.strip()
+            return name if name and name != SERVICE else ANONYMOUS
     return ANONYMOUS
 
 

@@ -43,6 +43,7 @@ class _Plan:
     pricing_pack_id: str
     method: LotMethod | None
     picks: Picks
+    sold_on: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ async def _ask(connection: Connection, spec: PreviewSpec) -> _Question:
     portfolio = await PortfolioRepository(connection).find(spec.portfolio_id)
     pack = await _pack(connection, spec, plan)
     sells, buys = await _trades(connection, spec, plan, pack)
-    day = spec.sale_date or (pack.as_of if pack is not None else date.min)
+    planned = None if plan is None else plan.sold_on
+    day = spec.sale_date or planned or (pack.as_of if pack is not None else date.min)
     # On a day that the request names, lots bought later are later; newer lots than the prices are as of the prices.
     own = portfolio if spec.sale_date is None else None
     context = as_context(portfolio, await load_household(connection, portfolio.id, day, own), day)
@@ -138,7 +140,9 @@ async def _find_plan(connection: Connection, rebalance_id: str) -> tuple[str, _P
     for sale in tax.sales:
         picks[sale.instrument_id] = (*picks.get(sale.instrument_id, ()), (sale.lot_id, Decimal(sale.quantity)))
     pack_id = stored.request.pricing_pack_id or ""
-    return stored.request.portfolio_id, _Plan(tuple(trades), pack_id, lot_method_of(tax.lot_method), picks)
+    sold_on = date.fromisoformat(tax.sale_date) if tax.sale_date else None
+    method = lot_method_of(tax.lot_method)
+    return stored.request.portfolio_id, _Plan(tuple(trades), pack_id, method, picks, sold_on)
 
 
 async def _pack(connection: Connection, spec: PreviewSpec, plan: _Plan | None) -> PricingPack | None:

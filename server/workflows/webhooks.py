@@ -11,6 +11,7 @@ from server.imports.known import is_stored
 from server.settings import Settings
 from storage.database import Database
 from storage.deliveries import Delivery, DeliveryRepository
+from storage.errors import Conflict
 from storage.portfolios import PortfolioRepository
 from storage.records import Cursor
 from storage.webhooks import Webhook, WebhookRepository
@@ -27,7 +28,7 @@ class WebhookWorkflow:
 
         Raises:
             InvalidRequest: With every fault.
-            Conflict: Another webhook has the same address, portfolio and types.
+            Conflict: Another webhook has the same address, portfolio and types, or there are too many.
         """
         new = checked(read_webhook, message, self._settings)
         portfolio_id = new.webhook.portfolio_id
@@ -36,7 +37,10 @@ class WebhookWorkflow:
             if portfolio_id is not None and not await is_stored(portfolios.find, portfolio_id):
                 fault = f"names {portfolio_id}, not known as a portfolio"
                 raise InvalidRequest([Fault("webhook.portfolio_id", fault)])
-            await WebhookRepository(connection).create(new.webhook, new.signing_key)
+            webhooks = WebhookRepository(connection)
+            await webhooks.create(new.webhook, new.signing_key)
+            if (most := self._settings.max_webhooks) < await webhooks.count():
+                raise Conflict(f"there are {most} webhooks, the service's limit: delete one that is not needed")
         return new.webhook
 
     async def page(self, limit: int, after: Cursor | None) -> tuple[Webhook, ...]:

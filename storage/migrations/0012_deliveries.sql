@@ -47,7 +47,6 @@ CREATE TABLE deliveries (
 );
 
 CREATE INDEX deliveries_order_idx ON deliveries(receiver, portfolio_id, sequence) WHERE status = 'pending';
-CREATE INDEX deliveries_due_idx ON deliveries(next_attempt_at) WHERE status = 'pending';
 CREATE INDEX deliveries_delivered_idx ON deliveries(webhook_id, sequence) WHERE status = 'delivered';
 CREATE INDEX deliveries_page_idx ON deliveries(created_at DESC, id DESC);
 CREATE INDEX deliveries_portfolio_page_idx ON deliveries(portfolio_id, created_at DESC, id DESC);

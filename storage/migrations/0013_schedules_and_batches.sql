@@ -7,10 +7,12 @@ CREATE TABLE portfolio_schedules (
     exchange TEXT NOT NULL,
     -- Sessions that opened before this moment are no business of the schedule.
     since TIMESTAMP WITH TIME ZONE NOT NULL,
+    -- The newest session that is dealt with; the first day of all = none.
+    last_session DATE NOT NULL DEFAULT '0001-01-01',
     CONSTRAINT portfolio_schedules_schedule_known CHECK (schedule IN ('daily', 'weekly', 'monthly', 'quarterly'))
 );
 
-CREATE INDEX portfolio_schedules_group_idx ON portfolio_schedules(exchange, schedule, portfolio_id);
+CREATE INDEX portfolio_schedules_group_idx ON portfolio_schedules(exchange, schedule, last_session);
 
 CREATE FUNCTION keep_schedule(portfolio portfolios, moment TIMESTAMP WITH TIME ZONE) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

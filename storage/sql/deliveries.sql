@@ -1,20 +1,17 @@
 -- name: claim
--- Of each receiver the first that is due in each portfolio: what comes later waits until it is delivered or abandoned.
-WITH receivers AS (
-    SELECT DISTINCT receiver FROM deliveries
-    WHERE status = 'pending' AND next_attempt_at <= NOW() AND receiver <> ALL(%(busy)s::text[])
+-- Of each receiver the first in each portfolio: what comes later waits until that is delivered or abandoned. Events are
+-- numbered in the order of their commits, so what is first stays so until it ends.
+WITH firsts AS (
+    SELECT receiver, MIN(sequence) AS sequence FROM deliveries WHERE status = 'pending'
+    GROUP BY receiver, portfolio_id
+), ranked AS (
+    SELECT id, row_number() OVER (PARTITION BY receiver ORDER BY sequence) AS place
+    FROM firsts JOIN deliveries USING (receiver, sequence)
+    WHERE next_attempt_at <= NOW() AND receiver <> ALL(%(busy)s::text[])
 ), due AS (
-    SELECT chosen.id FROM receivers CROSS JOIN LATERAL (
-        SELECT id FROM deliveries AS mine
-        WHERE mine.receiver = receivers.receiver AND status = 'pending' AND next_attempt_at <= NOW()
-            AND NOT EXISTS (
-                SELECT FROM deliveries AS earlier
-                WHERE earlier.receiver = mine.receiver AND earlier.portfolio_id = mine.portfolio_id
-                    AND earlier.status = 'pending' AND earlier.sequence < mine.sequence
-            )
-        ORDER BY sequence LIMIT %(each)s FOR UPDATE SKIP LOCKED
-    ) AS chosen
-    LIMIT %(limit)s
+    SELECT deliveries.id FROM deliveries JOIN ranked ON ranked.id = deliveries.id AND place <= %(each)s
+    WHERE status = 'pending' AND next_attempt_at <= NOW()
+    ORDER BY place, sequence LIMIT %(limit)s FOR UPDATE OF deliveries SKIP LOCKED
 ), claimed AS (
     UPDATE deliveries SET
         attempts = attempts + 1,
@@ -33,12 +30,13 @@ LEFT JOIN webhook_keys ON webhook_keys.webhook_id = claimed.webhook_id
 ORDER BY claimed.sequence, claimed.id;
 
 -- name: seconds_until_due
-SELECT EXTRACT(EPOCH FROM MIN(next_attempt_at) - NOW())::float8 FROM deliveries AS mine
-WHERE status = 'pending' AND receiver <> ALL(%(busy)s::text[]) AND NOT EXISTS (
-    SELECT FROM deliveries AS earlier
-    WHERE earlier.receiver = mine.receiver AND earlier.portfolio_id = mine.portfolio_id
-        AND earlier.status = 'pending' AND earlier.sequence < mine.sequence
-);
+WITH firsts AS (
+    SELECT receiver, MIN(sequence) AS sequence FROM deliveries WHERE status = 'pending'
+    GROUP BY receiver, portfolio_id
+)
+SELECT EXTRACT(EPOCH FROM MIN(next_attempt_at) - NOW())::float8
+FROM firsts JOIN deliveries USING (receiver, sequence)
+WHERE receiver <> ALL(%(busy)s::text[]);
 
 -- name: deliver
 -- Also when the lease has run out: what was delivered is delivered, whatever others have made of it meanwhile.

@@ -6,15 +6,14 @@ SELECT portfolio_id, schedule, exchange, since FROM portfolio_schedules WHERE po
 
 -- name: waiting
 -- Whoever comes at the same time takes the others.
-SELECT schedules.portfolio_id, schedules.since, looks.session AS last_session
-FROM portfolio_schedules AS schedules
-CROSS JOIN LATERAL (
-    SELECT MAX(session) AS session FROM scheduled_looks WHERE portfolio_id = schedules.portfolio_id
-) AS looks
-WHERE schedules.exchange = %(exchange)s AND schedules.schedule = %(schedule)s AND schedules.since < %(opened_at)s
-    AND (looks.session IS NULL OR looks.session < %(session)s)
-ORDER BY schedules.portfolio_id LIMIT %(limit)s
-FOR UPDATE OF schedules SKIP LOCKED;
+SELECT portfolio_id, since, NULLIF(last_session, '0001-01-01') AS last_session FROM portfolio_schedules
+WHERE exchange = %(exchange)s AND schedule = %(schedule)s AND last_session < %(session)s AND since < %(opened_at)s
+ORDER BY portfolio_id LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED;
+
+-- name: set_last_session
+UPDATE portfolio_schedules SET last_session = GREATEST(last_session, %(session)s)
+WHERE portfolio_id = ANY(%(portfolio_ids)s);
 
 -- name: insert_pending
 INSERT INTO scheduled_looks (portfolio_id, session, status, created_at)

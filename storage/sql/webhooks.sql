@@ -1,3 +1,6 @@
+-- name: count
+SELECT COUNT(*) FROM webhooks WHERE deleted_at IS NULL;
+
 -- name: insert
 INSERT INTO webhooks (id, url, portfolio_id, types, created_at)
 VALUES (%(id)s, %(url)s, %(portfolio_id)s, %(types)s::text[], %(created_at)s)

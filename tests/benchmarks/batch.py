@@ -42,7 +42,8 @@ async def run(application: Application, arguments: argparse.Namespace) -> None:
     await application.pool.warm(arguments.workers)
     batches, started, used = application.batches(), time.perf_counter(), time.process_time()
     batch = await batches.create(request(model, ids, arguments), "benchmark")
-    async for batch in batches.watch(batch.id):
+    async for step in batches.watch(batch.id):
+        batch = step
         print(f"\r{batch.done_count} done", end="", flush=True)
     seconds = time.perf_counter() - started
     print(f"\r{batch.status}: {batch.done_count} portfolios, {batch.failed_count} without a plan, in {seconds:.1f} s")

@@ -37,7 +37,7 @@ class _DriftMeasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DriftMea
     """5/25 band: the lesser of 5 points and 25% of the target weight, per asset; the threshold does not apply."""
 
 class DriftMeasure(_DriftMeasure, metaclass=_DriftMeasureEnumTypeWrapper):
-    """How drift is measured."""
+    """How drift is measured. Cash counts by its weight like an instrument; without a target it has no relative band."""
 
 DRIFT_MEASURE_UNSPECIFIED: DriftMeasure.ValueType  # 0
 """Not a measure; refused in requests."""
@@ -150,7 +150,10 @@ class GetDriftRequest(_message.Message):
     portfolio_id: _builtins.str
     """Portfolio; required."""
     target_type: _builtins.str
-    """Target: custom, benchmark, policy, equal_weight or optimization; empty = that of the portfolio's preferences."""
+    """Target: custom, benchmark, policy, equal_weight or optimization; empty = that of the portfolio's preferences, where
+    `optimal` is the target of the optimization that was completed last. A policy's target is where it leads when
+    neither turnover nor what may not be traded counts.
+    """
     benchmark_id: _builtins.str
     """For benchmark: the benchmark; empty = the portfolio's own benchmark."""
     optimization_id: _builtins.str
@@ -219,7 +222,7 @@ class GetDriftResponse(_message.Message):
 
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___DriftItem]:
-        """Per instrument, largest absolute difference first."""
+        """Per instrument, and CASH, largest absolute difference first."""
 
     @_builtins.property
     def asset_classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DriftItem]:
@@ -268,7 +271,7 @@ class DriftItem(_message.Message):
     relative_difference: _builtins.float
     """Difference relative to the target weight, fraction; absent when the target is 0."""
     breached: _builtins.bool
-    """Whether this item alone reaches the threshold."""
+    """Whether this item alone reaches the threshold; of HALF_L1 with half of its difference."""
     def __init__(
         self,
         *,

@@ -308,7 +308,9 @@ Global___RebalanceExecutionRecorded: _TypeAlias = RebalanceExecutionRecorded  # 
 
 @_typing.final
 class DriftDetected(_message.Message):
-    """The drift of a portfolio reached its threshold."""
+    """The drift of a portfolio reached its threshold. Told once, and again only after the drift was below; a scheduled look
+    tells it on new prices also while it lasts.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

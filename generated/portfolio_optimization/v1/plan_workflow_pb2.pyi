@@ -39,12 +39,16 @@ class _RebalancePlanStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_R
     REBALANCE_PLAN_STATUS_EXPIRED: _RebalancePlanStatus.ValueType  # 5
     """Lapsed: too old, or prices or holdings moved beyond the limits of the approval."""
     REBALANCE_PLAN_STATUS_EXECUTED: _RebalancePlanStatus.ValueType  # 6
-    """All trades are reported as executed."""
+    """Nothing more will be filled, and something was: every trade is filled, rejected or cancelled."""
     REBALANCE_PLAN_STATUS_CANCELLED: _RebalancePlanStatus.ValueType  # 7
-    """Cancelled by the caller."""
+    """Cancelled by the caller, or all its orders ended without a fill."""
 
 class RebalancePlanStatus(_RebalancePlanStatus, metaclass=_RebalancePlanStatusEnumTypeWrapper):
-    """Where a plan is on its way."""
+    """Where a plan is on its way. A plan that is proposed, pending or approved lapses by itself when its time is over, when
+    what it was made from changes (holdings, lots, cash, account settings), or when prices or weights move beyond its
+    limits on the newest pricing pack with all its prices. From its first execution report on it lapses no more, because
+    its orders are at the market. One plan of a portfolio at a time is approved.
+    """
 
 REBALANCE_PLAN_STATUS_UNSPECIFIED: RebalancePlanStatus.ValueType  # 0
 """Not a status; refused in requests."""
@@ -59,9 +63,9 @@ REBALANCE_PLAN_STATUS_REJECTED: RebalancePlanStatus.ValueType  # 4
 REBALANCE_PLAN_STATUS_EXPIRED: RebalancePlanStatus.ValueType  # 5
 """Lapsed: too old, or prices or holdings moved beyond the limits of the approval."""
 REBALANCE_PLAN_STATUS_EXECUTED: RebalancePlanStatus.ValueType  # 6
-"""All trades are reported as executed."""
+"""Nothing more will be filled, and something was: every trade is filled, rejected or cancelled."""
 REBALANCE_PLAN_STATUS_CANCELLED: RebalancePlanStatus.ValueType  # 7
-"""Cancelled by the caller."""
+"""Cancelled by the caller, or all its orders ended without a fill."""
 Global___RebalancePlanStatus: _TypeAlias = RebalancePlanStatus  # noqa: Y015
 
 class _ExecutionStatus:
@@ -73,13 +77,13 @@ class _ExecutionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Execu
     EXECUTION_STATUS_UNSPECIFIED: _ExecutionStatus.ValueType  # 0
     """Not a status; refused in requests."""
     EXECUTION_STATUS_PARTIALLY_FILLED: _ExecutionStatus.ValueType  # 1
-    """A part was executed, more may follow."""
+    """A part was executed, more may follow unless it was the last part."""
     EXECUTION_STATUS_FILLED: _ExecutionStatus.ValueType  # 2
-    """All was executed."""
+    """With this report all is executed; refused when shares are left."""
     EXECUTION_STATUS_REJECTED: _ExecutionStatus.ValueType  # 3
     """The order was rejected."""
     EXECUTION_STATUS_CANCELLED: _ExecutionStatus.ValueType  # 4
-    """The order was cancelled."""
+    """The order was cancelled; what was executed before stays."""
 
 class ExecutionStatus(_ExecutionStatus, metaclass=_ExecutionStatusEnumTypeWrapper):
     """What the order management service says about an order."""
@@ -87,13 +91,13 @@ class ExecutionStatus(_ExecutionStatus, metaclass=_ExecutionStatusEnumTypeWrappe
 EXECUTION_STATUS_UNSPECIFIED: ExecutionStatus.ValueType  # 0
 """Not a status; refused in requests."""
 EXECUTION_STATUS_PARTIALLY_FILLED: ExecutionStatus.ValueType  # 1
-"""A part was executed, more may follow."""
+"""A part was executed, more may follow unless it was the last part."""
 EXECUTION_STATUS_FILLED: ExecutionStatus.ValueType  # 2
-"""All was executed."""
+"""With this report all is executed; refused when shares are left."""
 EXECUTION_STATUS_REJECTED: ExecutionStatus.ValueType  # 3
 """The order was rejected."""
 EXECUTION_STATUS_CANCELLED: ExecutionStatus.ValueType  # 4
-"""The order was cancelled."""
+"""The order was cancelled; what was executed before stays."""
 Global___ExecutionStatus: _TypeAlias = ExecutionStatus  # noqa: Y015
 
 @_typing.final
@@ -128,10 +132,10 @@ class PlanWorkflow(_message.Message):
     0 = not set.
     """
     input_hash: _builtins.str
-    """Hash of holdings, prices, rules and request that an approval holds for."""
+    """Hash of holdings, prices, rules and request that an approval holds for: SHA-256, 64 hexadecimal digits."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When the plan or its approval lapses; absent when it does not."""
+        """When the plan or its approval lapses; absent when it does not: at the end of the way, or under execution."""
 
     @_builtins.property
     def transitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanTransition]:
@@ -340,7 +344,10 @@ Global___PlanTransition: _TypeAlias = PlanTransition  # noqa: Y015
 
 @_typing.final
 class ExecutionReport(_message.Message):
-    """An execution as the order management service reports it."""
+    """An execution as the order management service reports it. Its fill changes cash, holdings and tax lots, and counts in
+    the transactions and in the gains of the tax year: sales take the lots that the plan chose, then others by the
+    portfolio's lot method; costs count in what a purchase costs and a sale brings.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -354,7 +361,9 @@ class ExecutionReport(_message.Message):
     EXECUTED_AT_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
-    """The reporter's id of this report, at most 36 characters; a report sent twice counts once. Required."""
+    """The reporter's id of this report, at most 36 characters, unique in the plan; a report sent twice counts once, one
+    with another content is refused. Required.
+    """
     instrument_id: _builtins.str
     """Instrument; required."""
     action: _builtins.str
@@ -362,16 +371,20 @@ class ExecutionReport(_message.Message):
     status: Global___ExecutionStatus.ValueType
     """What became of the order; required."""
     quantity: _builtins.str
-    """Number of shares executed by this report, 0 or more."""
+    """Number of shares executed by this report, 0 or more: above 0 for PARTIALLY_FILLED and FILLED, 0 for REJECTED. All
+    reports of a trade together never exceed what is planned.
+    """
     price_amount: _builtins.str
     """Price per share, above 0; empty when nothing was executed."""
     cost_amount: _builtins.str
-    """Commission and fees, 0 or more."""
+    """Commission and fees, 0 or more, whole cents; empty = 0."""
     comment: _builtins.str
     """What the reporter adds, e.g. the reason of a rejection."""
     @_builtins.property
     def executed_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was executed."""
+        """When it was executed, not after now; the trade date is its day on the clocks of the portfolio's exchange. Absent =
+        when it is recorded.
+        """
 
     def __init__(
         self,

@@ -136,7 +136,7 @@ class RebalancingPreferences(_message.Message):
     on_conflict: _rebalancing_pb2.PolicyConflictHandling.ValueType
     """For policy: what to do when its limits contradict each other; absent = FAIL."""
     strategy: _rebalancing_pb2.RebalanceStrategy.ValueType
-    """How far plans go; absent = FULL."""
+    """How far plans go; absent = FULL. CASH_FLOW counts only for requests with a cash_flow_amount."""
     schedule: Global___RebalanceSchedule.ValueType
     """When the portfolio is looked at; absent = MANUAL."""
     exchange: _builtins.str
@@ -159,7 +159,9 @@ class RebalancingPreferences(_message.Message):
 
     @_builtins.property
     def relax_order(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For RELAX: names of the policy's limits that may be loosened, first the one to loosen first."""
+        """For RELAX: names of the policy's limits that may be loosened, first the one to loosen first: max_single_position,
+        max_sector, max_tracking_error, max_turnover. The last is loosened as little as can be, then the one before it, ...
+        """
 
     @_builtins.property
     def drift(self) -> _drift_pb2.DriftSettings:
@@ -354,17 +356,21 @@ class Policy(_message.Message):
     name: _builtins.str
     """Name for people."""
     min_quality_score: _builtins.float
-    """Instruments with a quality score below this are excluded, 0 to 10; absent = no exclusion."""
+    """Instruments with a quality score below this are excluded, 0 to 10; absent = no exclusion. A score that nobody has
+    stated is not below it; the plan notes it.
+    """
     max_single_position: _builtins.float
     """Largest weight of one instrument, fraction of portfolio value, above 0 to 1; absent = not set."""
     max_sector: _builtins.float
-    """Largest weight of one sector, fraction of portfolio value, above 0 to 1; absent = not set."""
+    """Largest weight of one sector, fraction of portfolio value, above 0 to 1; absent = not set. Instruments without a
+    sector are in none.
+    """
     max_tracking_error: _builtins.float
     """Largest tracking error against the portfolio's benchmark, annual, fraction, above 0; absent = not set."""
     max_turnover: _builtins.float
     """Largest turnover (ONE_WAY) per rebalance, fraction, above 0 to 1; absent = not set."""
     method_version: _builtins.str
-    """Version of the method that applies the policy, e.g. v1."""
+    """Version of the method that applies the policy: v1; empty = v1."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When this version was made; set by the service."""

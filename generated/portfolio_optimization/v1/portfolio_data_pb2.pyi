@@ -214,7 +214,6 @@ class AccountSettings(_message.Message):
     DO_NOT_BUY_FIELD_NUMBER: _builtins.int
     DO_NOT_SELL_FIELD_NUMBER: _builtins.int
     DO_NOT_TRADE_FIELD_NUMBER: _builtins.int
-    INITIAL_MARGIN_FIELD_NUMBER: _builtins.int
     MAINTENANCE_MARGIN_FIELD_NUMBER: _builtins.int
     account_type: Global___AccountType.ValueType
     """How the account is taxed; absent = TAXABLE."""
@@ -226,10 +225,10 @@ class AccountSettings(_message.Message):
     """Whether short positions are allowed."""
     option_approval_level: _builtins.int
     """Level of options trading, 0 (none) to 5."""
-    initial_margin: _builtins.float
-    """Equity that a purchase on margin needs, fraction of its value, above 0 to 1; 0 = 0.5."""
     maintenance_margin: _builtins.float
-    """Equity below which a margin call comes, fraction of the value of holdings, above 0 to 1; 0 = 0.25."""
+    """Equity below which a margin call comes, fraction of the value of holdings, above 0 to 1; 0 = 0.25. A plan sells
+    until the equity is above it again, and never lets a margin loan grow.
+    """
     @_builtins.property
     def do_not_buy(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Instruments that may not be bought."""
@@ -253,12 +252,11 @@ class AccountSettings(_message.Message):
         do_not_buy: _abc.Iterable[_builtins.str] | None = ...,
         do_not_sell: _abc.Iterable[_builtins.str] | None = ...,
         do_not_trade: _abc.Iterable[_builtins.str] | None = ...,
-        initial_margin: _builtins.float = ...,
         maintenance_margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_account_type", b"_account_type", "account_type", b"account_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_type", b"_account_type", "account_type", b"account_type", "do_not_buy", b"do_not_buy", "do_not_sell", b"do_not_sell", "do_not_trade", b"do_not_trade", "household_id", b"household_id", "initial_margin", b"initial_margin", "maintenance_margin", b"maintenance_margin", "margin_enabled", b"margin_enabled", "option_approval_level", b"option_approval_level", "shorting_enabled", b"shorting_enabled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_type", b"_account_type", "account_type", b"account_type", "do_not_buy", b"do_not_buy", "do_not_sell", b"do_not_sell", "do_not_trade", b"do_not_trade", "household_id", b"household_id", "maintenance_margin", b"maintenance_margin", "margin_enabled", b"margin_enabled", "option_approval_level", b"option_approval_level", "shorting_enabled", b"shorting_enabled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_type: _TypeAlias = _typing.Literal["account_type"]  # noqa: Y015
     _WhichOneofArgType__account_type: _TypeAlias = _typing.Literal["_account_type", b"_account_type"]  # noqa: Y015

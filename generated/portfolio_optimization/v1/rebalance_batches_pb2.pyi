@@ -40,13 +40,16 @@ class CreateRebalanceBatchRequest(_message.Message):
     """
     @_builtins.property
     def template(self) -> _rebalancing_pb2.RebalancePlanRequest:
-        """The plan to make for every portfolio; its portfolio_id and request_id are empty. The target is found once: optimal
-        and optimization are not for batches, the others are.
+        """The plan to make for every portfolio; its portfolio_id and request_id are empty, validate_only is not set. Target
+        types: custom, benchmark, equal_weight and policy. Without pricing_pack_id all plans are made on the newest pack
+        that has prices of the target's instruments.
         """
 
     @_builtins.property
     def portfolio_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The portfolios, 1 to 100000, each once."""
+        """The portfolios, 1 to 100000, each once. One for which no plan can be made, or that does not exist, is an item with
+        an error.
+        """
 
     def __init__(
         self,
@@ -118,7 +121,7 @@ class RebalanceBatch(_message.Message):
     pricing_pack_id: _builtins.str
     """Pricing pack of all plans."""
     processor_seconds: _builtins.float
-    """Processor time of the plans so far in seconds, 0 or more."""
+    """Processor time of the plans so far in the solver, in seconds, 0 or more."""
     chunk_count: _builtins.int
     """Number of chunks, 1 or more."""
     done_chunk_count: _builtins.int

@@ -200,16 +200,16 @@ class PreviewTaxRequest(_message.Message):
     portfolio_id: _builtins.str
     """Portfolio of the sales; empty = that of the plan."""
     lot_method: _trade_pb2.LotMethod.ValueType
-    """How lots are chosen; absent = the lots of the plan, or as the portfolio has it. LOT_METHOD_LEAST_TAX compares orders
-    after netting and wash sales.
+    """How lots are chosen; absent = the lots of the plan, or as the portfolio has it. LEAST_TAX compares orders after
+    netting and wash sales.
     """
     sale_date: _builtins.str
-    """Day of the sales, ISO 8601; empty = the last day of the prices. Lots that were bought later are not sold, but may
-    replace what is.
+    """Day of the sales, ISO 8601; empty = that of the plan, else the last day of the prices. Lots that were bought later
+    are not sold, but may replace what is.
     """
     pricing_pack_id: _builtins.str
-    """Pricing pack of sales without a price and of a plan's trades; empty = that of the plan, else the newest with prices of
-    what is sold.
+    """Pricing pack of sales without a price and of a plan's trades; empty = that of the plan, else the newest with prices
+    of what is sold.
     """
     @_builtins.property
     def sales(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProposedSale]:
@@ -217,8 +217,8 @@ class PreviewTaxRequest(_message.Message):
 
     @_builtins.property
     def specific_lots(self) -> _containers.RepeatedCompositeFieldContainer[_rebalancing_pb2.LotSelection]:
-        """For LOT_METHOD_SPECIFIC: the lots to sell from, in their order; the oldest go of an instrument none of whose lots is
-        named.
+        """For LOT_METHOD_SPECIFIC: the lots to sell from, in their order; the oldest go of an instrument none of whose lots
+        is named.
         """
 
     def __init__(
@@ -312,7 +312,9 @@ Global___PreviewTaxResponse: _TypeAlias = PreviewTaxResponse  # noqa: Y015
 
 @_typing.final
 class SubmitRebalancePlanRequest(_message.Message):
-    """Submit a proposed plan: it becomes pending approval, or approved when its value needs no approval."""
+    """Submit a proposed plan: it becomes pending approval, or approved when its value needs no approval; it is expired when
+    it is found lapsed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -362,7 +364,9 @@ Global___SubmitRebalancePlanResponse: _TypeAlias = SubmitRebalancePlanResponse  
 
 @_typing.final
 class ApproveRebalancePlanRequest(_message.Message):
-    """Approve a plan that is pending approval. The caller needs the right to approve."""
+    """Approve a plan that is pending approval; it is expired when it is found lapsed. The caller needs the right to
+    approve.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -462,7 +466,7 @@ Global___RejectRebalancePlanResponse: _TypeAlias = RejectRebalancePlanResponse  
 
 @_typing.final
 class CancelRebalancePlanRequest(_message.Message):
-    """Cancel a plan that is not executed."""
+    """Cancel a plan that is not executed. What was filled of it stays."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -522,7 +526,7 @@ class RecordExecutionRequest(_message.Message):
     """Id of the plan; required."""
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[_plan_workflow_pb2.ExecutionReport]:
-        """The reports, 1 to 1000; one that is known already is ignored."""
+        """The reports, 1 to 1000, taken in all or none; one that is known already is ignored."""
 
     def __init__(
         self,

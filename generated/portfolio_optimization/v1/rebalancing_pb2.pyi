@@ -182,7 +182,7 @@ class RebalancePlanRequest(_message.Message):
     portfolio_id: _builtins.str
     """Portfolio; required."""
     target_type: _builtins.str
-    """Target: optimal, custom, benchmark, policy, equal_weight or optimization; required."""
+    """Target: optimal, custom, benchmark, policy, equal_weight or optimization; empty = that of the preferences."""
     request_id: _builtins.str
     """The caller's own id of this request, at most 36 characters. Sent again with the same portfolio it gives the same
     plan; with a different content it is refused. Empty = every call is a new one.
@@ -1081,7 +1081,7 @@ class PlanNote(_message.Message):
     """What it is: no_price, stale_price, halted, delisted, market_closed, too_little_cash, below_min_trade_size,
     max_trades, max_turnover, restricted, fractional_remainder, wash_sale, staged, no_trades, limits, unknown_cost,
     unknown_acquisition_date, negative_cash, margin_call, option_level, short_position, relaxed, good_faith_violation,
-    no_estimate or excluded.
+    no_estimate, cash_flow, threshold, drift_remains, unknown_quality, unknown_sector or excluded.
     """
     instrument_id: _builtins.str
     """Instrument concerned; empty when it concerns the whole plan."""

@@ -394,8 +394,11 @@ class TaxEstimate(_message.Message):
     LOT_METHOD_FIELD_NUMBER: _builtins.int
     SALES_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    SALE_DATE_FIELD_NUMBER: _builtins.int
     lot_method: Global___LotMethod.ValueType
     """How lots were chosen."""
+    sale_date: _builtins.str
+    """Day of the sales, ISO 8601."""
     @_builtins.property
     def sales(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaxLotSale]:
         """The lots sold."""
@@ -410,10 +413,11 @@ class TaxEstimate(_message.Message):
         lot_method: Global___LotMethod.ValueType = ...,
         sales: _abc.Iterable[Global___TaxLotSale] | None = ...,
         summary: Global___TaxSummary | None = ...,
+        sale_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lot_method", b"lot_method", "sales", b"sales", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lot_method", b"lot_method", "sale_date", b"sale_date", "sales", b"sales", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -162,6 +162,8 @@ async def test_a_proposal_says_what_it_holds_for(plans: PlanWorkflow, database: 
         "trade_count": 2,
         "gross_trade_amount": "21200.0",
         "approval_required": True,
+        # A day after NOW.
+        "expires_at": "2026-11-21T15:00:00Z",
     }
 
 

@@ -67,7 +67,6 @@ def portfolio(**changes: object) -> pb.Portfolio:
             do_not_buy=["KO"],
             do_not_sell=["XOM"],
             do_not_trade=["NOT-STORED"],
-            initial_margin=0.6,
             maintenance_margin=0.35,
         ),
         "tax": pb.TaxSettings(

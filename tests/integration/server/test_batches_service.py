@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -10,15 +11,23 @@ from typing import Any
 
 import grpc
 import pytest
-from portfolio_optimization.v1 import events_pb2, plan_workflow_pb2, rebalancing_calls_pb2
+from portfolio_optimization.v1 import events_pb2, plan_workflow_pb2, policies_pb2, rebalancing_calls_pb2
 from portfolio_optimization.v1 import rebalance_batches_pb2 as pb
 from portfolio_optimization.v1 import rebalancing_pb2 as plans
 from portfolio_optimization.v1.event_service_pb2_grpc import EventServiceStub
 from portfolio_optimization.v1.rebalancing_service_pb2_grpc import RebalancingServiceStub
 
+from server.convert.answers import to_json
+from server.convert.batches import read_batch
+from server.convert.faults import checked
+from server.errors import WorkerLost
+from server.jobs.batches import BatchJob
+from server.workflows.rebalance import RebalanceWorkflow
+from storage.batches import BatchRepository, RebalanceBatch
 from storage.benchmarks import BenchmarkRepository
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
+from storage.pricing_packs import PricingPackRepository
 from storage.records import Benchmark, Holding, Instrument
 from tests.integration.server.many_portfolios import make_model, store_model, store_portfolios
 from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
@@ -43,6 +52,8 @@ def service(postgres_server: Any, template_database: str) -> Iterator[OpenServic
 
 
 async def _fill(service: OpenService) -> None:
+    policy = policies_pb2.Policy(policy_id="capped", name="Capped", max_single_position=0.1, method_version="v1")
+    await RebalancingServiceStub(service.channel).CreatePolicy(policies_pb2.CreatePolicyRequest(policy=policy))
     database = service.application.database
     await store_model(database, MODEL)
     await store_portfolios(database, MODEL, NAMES)
@@ -57,7 +68,7 @@ def _exact(number: float) -> Decimal:
     return Decimal(repr(number))
 
 
-def request(names: Any = NAMES, template: dict[str, Any] | None = None, **fields: Any) -> pb.CreateRebalanceBatchRequest:
+def request(names: Any = NAMES, template: Any = None, **fields: Any) -> pb.CreateRebalanceBatchRequest:
     asked = {"target_type": "custom", "custom_target": MODEL.weights} if template is None else template
     return pb.CreateRebalanceBatchRequest(template=asked, portfolio_ids=names, **fields)
 
@@ -125,6 +136,7 @@ TEMPLATES: dict[str, dict[str, Any]] = {
         "custom_target": MODEL.weights,
         "constraints": {"distance": plans.TRADE_DISTANCE_TRACKING_RISK, "max_trades": 3},
     },
+    "policy": {"target_type": "policy", "policy_id": "capped"},
     "tax": {
         "target_type": "custom",
         "custom_target": MODEL.weights,
@@ -185,6 +197,101 @@ async def _proposals(service: OpenService) -> list[str]:
         events_pb2.ListEventsRequest(types=["rebalance_plan_proposed"], page_size=1000)
     )
     return [event.portfolio_id for event in answer.events]
+
+
+def test_workers_on_the_same_chunk_keep_one_plan_of_each_portfolio(service: OpenService) -> None:
+    names = NAMES[20:26]
+    application = service.application
+
+    async def work() -> tuple[str, int]:
+        batch = await application.batches().create(request(names), "test")
+        job = BatchJob(application.database, application.pool, application.rebalances(), application.changes)
+        await asyncio.gather(*(job.run(batch.id, 0, 0) for _ in range(2)))
+        async with application.database.transaction() as connection:
+            made = await connection.execute(
+                b"SELECT COUNT(*) FROM rebalance_requests WHERE portfolio_id = ANY(%s)", [list(names)]
+            )
+            row = await made.fetchone()
+        assert row is not None
+        return batch.id, row[0]
+
+    batch_id, made = service.run(work())
+    assert watch(service, batch_id)[-1].done_count == len(names)
+    assert made == len({item.rebalance_id for item in items(service, batch_id)}) == len(names)
+
+
+class DeadlyPool:
+    """The service's pool, whose process dies over some portfolios."""
+
+    def __init__(self, pool: Any, deadly: set[str]) -> None:
+        self._pool, self._deadly = pool, deadly
+
+    async def run(self, function: Any, inputs: Any, timeout: float) -> Any:
+        if self._deadly & {one.market.portfolio_id for one in inputs}:
+            raise WorkerLost("the solver process died; try again")
+        return await self._pool.run(function, inputs, timeout=timeout)
+
+
+class Refusing:
+    """The service's pipeline, which cannot keep the plans of some portfolios."""
+
+    def __init__(self, rebalances: RebalanceWorkflow, refused: set[str]) -> None:
+        self._rebalances, self._refused = rebalances, refused
+
+    async def prepare(self, message: Any, *, price_limits: bool) -> Any:
+        return await self._rebalances.prepare(message, price_limits=price_limits)
+
+    async def keep(self, connection: Any, prepared: Any, response: Any, answer: Any, actor: str) -> bool:
+        kept = await self._rebalances.keep(connection, prepared, response, answer, actor)
+        if response.portfolio_id in self._refused:
+            await connection.execute(b"SELECT 1 / 0")
+        return kept
+
+
+async def create_without_jobs(service: OpenService, asked: pb.CreateRebalanceBatchRequest) -> str:
+    """A batch of one chunk that no worker of the service takes."""
+    application, names = service.application, asked.portfolio_ids
+    spec = checked(read_batch, asked, application.settings)
+    async with application.database.transaction() as connection:
+        pack = await PricingPackRepository(connection).latest(MODEL.names)
+        batch = RebalanceBatch(
+            id=str(uuid.uuid4()),
+            request_id=None,
+            content_hash=spec.content_hash,
+            template=to_json(asked.template),
+            summary_only=asked.summary_only,
+            pricing_pack_id=pack.id,
+            actor="test",
+            portfolio_count=len(names),
+            chunk_count=1,
+        )
+        await BatchRepository(connection).create(batch, names, len(names))
+    return batch.id
+
+
+def test_a_portfolio_that_kills_its_process_costs_the_others_nothing(service: OpenService) -> None:
+    names, application = NAMES[30:36], service.application
+    batch_id = service.run(create_without_jobs(service, request(names, summary_only=True)))
+    pool: Any = DeadlyPool(application.pool, {names[1], names[4]})
+    job = BatchJob(application.database, pool, application.rebalances(), application.changes)
+    service.run(job.run(batch_id, 0, 0))
+    found = items(service, batch_id)
+    assert [item.portfolio_id for item in found if item.error] == [names[1], names[4]]
+    assert {item.error for item in found if item.error} == {"the solver process died over this portfolio"}
+    assert watch(service, batch_id)[-1].status == "completed"
+
+
+def test_a_plan_that_cannot_be_kept_leaves_nothing_and_costs_the_others_nothing(service: OpenService) -> None:
+    names, application = NAMES[40:43], service.application
+    batch_id = service.run(create_without_jobs(service, request(names)))
+    rebalances: Any = Refusing(application.rebalances(), {names[1]})
+    service.run(BatchJob(application.database, application.pool, rebalances, application.changes).run(batch_id, 0, 0))
+    found = items(service, batch_id)
+    assert [bool(item.rebalance_id) for item in found] == [True, False, True]
+    assert found[1].error == "division by zero"
+    assert watch(service, batch_id)[-1].failed_count == 1
+    proposed = service.run(_proposals(service))
+    assert [proposed.count(name) for name in names] == [1, 0, 1]
 
 
 def test_what_cannot_be_planned_is_an_item_and_no_failure(service: OpenService) -> None:
@@ -286,12 +393,16 @@ def test_portfolios_named_twice_or_not_at_all_are_refused(service: OpenService) 
 @pytest.mark.parametrize("method", ["Get", "Cancel", "Watch", "List"])
 def test_a_batch_that_is_not_there_is_not_found(service: OpenService, method: str) -> None:
     name = "ListRebalanceBatchItems" if method == "List" else f"{method}RebalanceBatch"
+
+    def ask(batch_id: str) -> None:
+        if method == "Watch":
+            watch(service, batch_id)
+        else:
+            call(service, name, getattr(pb, f"{name}Request")(batch_id=batch_id))
+
     for batch_id, code in (("none", CODE.NOT_FOUND), ("", CODE.INVALID_ARGUMENT)):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            if method == "Watch":
-                watch(service, batch_id)
-            else:
-                call(service, name, getattr(pb, f"{name}Request")(batch_id=batch_id))
+            ask(batch_id)
         assert refused.value.code() == code
 
 

@@ -251,6 +251,23 @@ async def test_each_person_is_told_once_and_one_that_is_refused_holds_up_no_othe
     assert sorted(receivers for _, receivers in mailbox.envelopes) == [["b@example.org"]] * 2 + [[OWNER]] * 2
 
 
+async def test_a_mail_server_is_not_called_by_many_at_a_time(
+    database: Database, settings: Settings, mailbox: MailReceiver
+) -> None:
+    await store_portfolios(database, one={"alert_emails": [f"{k}@example.org" for k in range(20)]})
+    mailbox.hold.clear()
+    await happen(database, changed())
+    async with delivering(database, settings):
+        await arrive(mailbox, "MAIL")
+        await asyncio.sleep(0.2)
+        assert mailbox.commands == ["MAIL"] * 4
+        mailbox.hold.set()
+        rows = await ended(database)
+    assert {(row.status, row.attempts) for row in rows} == {("delivered", 1)}
+    assert sorted(receivers for _, receivers in mailbox.envelopes) == sorted([row.address] for row in rows)
+    assert len(rows) == 20
+
+
 async def test_nothing_is_said_in_the_clear_where_tls_is_required(
     database: Database, settings: Settings, mailbox: MailReceiver
 ) -> None:

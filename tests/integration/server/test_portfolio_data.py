@@ -135,8 +135,8 @@ HOLDING = pb.Holding(instrument_id="AAPL", quantity="2")
         ),
         ({"tax": {"wash_sale_policies": {"same_purchase": 9}}}, ["tax.wash_sale_policies.same_purchase"]),
         ({"tax": {"wash_sale_policies": {"holding_period": 9}}}, ["tax.wash_sale_policies.holding_period"]),
-        ({"account": pb.AccountSettings(initial_margin=1.5)}, ["account.initial_margin"]),
-        ({"account": pb.AccountSettings(initial_margin=0.2)}, ["account.maintenance_margin"]),
+        ({"account": pb.AccountSettings(maintenance_margin=1.5)}, ["account.maintenance_margin"]),
+        ({"account": pb.AccountSettings(maintenance_margin=math.nan)}, ["account.maintenance_margin"]),
         (
             {"holdings": [HOLDING], "lots": [lot("1", quantity="2", held_since="2020-01-01")]},
             ["lots[0].held_since"],

@@ -208,6 +208,16 @@ async def test_a_first_look_after_a_stop_skips_what_was_due_since_the_schedule_w
     ]
 
 
+async def test_a_schedule_of_long_ago_is_no_burden(world: World):
+    world.now = datetime(1970, 1, 1, tzinfo=UTC)
+    await world.schedule("a")
+    world.now = MONDAY
+    await world.job.scan()
+    statuses = await world.statuses("a")
+    assert statuses[-1] == ("2026-01-12", "pending")
+    assert 250 < len(statuses) < 300
+
+
 @pytest.mark.parametrize(
     ("schedule", "sessions"),
     [
@@ -366,8 +376,8 @@ async def test_a_crossing_is_told_once_and_again_only_after_it_was_below(world: 
     for close, reached in enumerate([False, True, True, False, False, True], start=3):
         world.reached["a"] = reached
         await world.prices(float(close))
-        await world.monitor.run()
-        await world.monitor.run()
+        await world.monitor.run(0)
+        await world.monitor.run(0)
         told.append(len(await world.events()))
     assert told == [0, 1, 1, 1, 1, 2]
     assert len(world.measured) == 6
@@ -376,15 +386,15 @@ async def test_a_crossing_is_told_once_and_again_only_after_it_was_below(world: 
 async def test_the_monitor_measures_again_what_has_changed(world: World):
     world.reached["a"] = True
     await world.schedule("a", P.REBALANCE_SCHEDULE_MANUAL)
-    await world.monitor.run()
+    await world.monitor.run(0)
     world.reached["a"] = False
-    await world.monitor.run()
+    await world.monitor.run(0)
     assert len(world.measured) == 1
     await world.schedule("a", P.REBALANCE_SCHEDULE_MANUAL)
-    await world.monitor.run()
+    await world.monitor.run(0)
     world.reached["a"] = True
     await world.schedule("a", P.REBALANCE_SCHEDULE_MANUAL)
-    await world.monitor.run()
+    await world.monitor.run(0)
     assert (len(world.measured), len(await world.events())) == (3, 2)
 
 
@@ -393,7 +403,7 @@ async def test_monitors_at_the_same_time_tell_once(world: World):
     for name in names:
         world.reached[name] = True
         await world.schedule(name, P.REBALANCE_SCHEDULE_MANUAL)
-    await asyncio.gather(*(world.monitor.run() for _ in range(4)))
+    await asyncio.gather(*(world.monitor.run(0) for _ in range(4)))
     assert sorted(event.portfolio_id for event in await world.events()) == sorted(names)
 
 
@@ -401,8 +411,8 @@ async def test_a_pass_goes_on_behind_what_cannot_be_measured(world: World):
     world.reached = {"a": NotReady("no target"), "b": True}
     for name in "ab":
         await world.schedule(name, P.REBALANCE_SCHEDULE_MANUAL)
-    await world.monitor.run()
-    await world.monitor.run()
+    await world.monitor.run(0)
+    await world.monitor.run(0)
     assert world.measured == ["a", "b"]
     assert [event.portfolio_id for event in await world.events()] == ["b"]
 
@@ -412,11 +422,22 @@ async def test_a_pass_that_is_interrupted_goes_on_with_the_rest(world: World):
     for name in "abc":
         await world.schedule(name, P.REBALANCE_SCHEDULE_MANUAL)
     with pytest.raises(Unavailable):
-        await world.monitor.run()
+        await world.monitor.run(0)
     world.reached["b"] = True
-    await world.monitor.run()
+    await world.monitor.run(0)
     assert world.measured == ["a", "b", "b", "c"]
     assert [event.portfolio_id for event in await world.events()] == ["a", "b", "c"]
+
+
+async def test_a_portfolio_that_kills_its_solver_again_and_again_is_left_alone(world: World):
+    world.reached = {"a": WorkerLost("died"), "b": True}
+    for name in "ab":
+        await world.schedule(name, P.REBALANCE_SCHEDULE_MANUAL)
+    for attempt in range(4):
+        with pytest.raises(WorkerLost):
+            await world.monitor.run(attempt)
+    await world.monitor.run(4)
+    assert [event.portfolio_id for event in await world.events()] == ["b"]
 
 
 async def test_one_pass_waits_at_a_time_and_none_without_news(world: World):
@@ -436,10 +457,10 @@ async def test_a_look_tells_a_lasting_drift_on_new_prices_and_never_what_the_mon
         if news:
             await world.prices(3.0)
         if day == 0:
-            await world.monitor.run()
+            await world.monitor.run(0)
         await world.job.scan()
         await world.work()
         told.append(len(await world.events()))
     assert told == [1, 1, 2]
-    await world.monitor.run()
+    await world.monitor.run(0)
     assert len(await world.events()) == 2

@@ -118,8 +118,8 @@ async def test_a_delivery_is_tried_until_it_is_taken(
 FAILURES = {
     "an error": (answer(503), "the answer was HTTP 503"),
     "a redirect": (answer(307, "Location: http://localhost:1/"), "the answer was HTTP 307"),
-    "a lost connection": (DROP, "the answer is not HTTP"),
-    "something else": (BANNER, "the answer is not HTTP"),
+    "a lost connection": (DROP, "no answer in HTTP came"),
+    "something else": (BANNER, "no answer in HTTP came"),
 }
 
 

@@ -16,6 +16,8 @@ from refusals import not_found, refused
 
 from server.application import Application, open_application
 from server.settings import Settings
+from server.workflows.webhooks import WebhookWorkflow
+from storage.errors import Conflict
 
 URL = "https://example.org/events"
 
@@ -100,6 +102,16 @@ async def test_the_same_webhook_is_refused_a_second_time_and_named(events: Event
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     await events.CreateWebhook(wanted(types=types, portfolio_id="one"))
     assert len(await listed(events)) == 2
+
+
+async def test_there_are_not_more_webhooks_than_the_service_allows(application: Application) -> None:
+    few = WebhookWorkflow(application.database, application.settings.model_copy(update={"max_webhooks": 2}))
+    first, second = [await few.create(wanted(f"{URL}/{k}")) for k in range(2)]
+    with pytest.raises(Conflict, match="there are 2 webhooks"):
+        await few.create(wanted())
+    assert list(await few.page(10, None)) == [first, second]
+    await few.delete(first.id)
+    await few.create(wanted())
 
 
 async def test_webhooks_are_listed_in_pages_and_deleted_once(events: EventServiceStub) -> None:

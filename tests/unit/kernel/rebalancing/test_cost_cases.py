@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from kernel.rebalancing.costs import CostModel, power_law_impact, power_law_impact_bps, trade_cost
+from kernel.rebalancing.costs import CostModel, PowerImpact, power_law_impact, power_law_impact_bps, trade_cost
 from tests.unit.kernel.rebalancing.golden_cases import load_cases
 
 CASES = load_cases("transaction_cost")
@@ -49,3 +49,10 @@ def test_flat_commission_on_small_trades():
     assert costs == expected["cost"]
     assert sum(costs) == expected["total"]
     assert trade_cost(Decimal(sum(inputs["trades_usd"])), Decimal(1), model).total == expected["one_merged_trade"]
+
+
+def test_both_parts_in_one_trade():
+    inputs, expected = CASES["tc-01"]["inputs"], CASES["tc-01"]["expected"]
+    power = PowerImpact(inputs["daily_vol"], Decimal(inputs["adv_usd"]), inputs["b"])
+    model = CostModel(impact_bps=inputs["half_spread"] * 10_000)
+    assert trade_cost(Decimal(inputs["trade_usd"]), Decimal(1), model, power).total == expected["total"]

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize
 
 from kernel.errors import ProblemError
+from kernel.rebalancing.almgren_chriss import LinearImpact, almgren_chriss
 from kernel.rebalancing.execution import (
     ExecutionSettings,
-    LinearImpact,
     Liquidity,
-    almgren_chriss,
     days_needed,
     slice_trade,
     sliced_cost,

@@ -5,11 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from kernel.rebalancing.almgren_chriss import LinearImpact, almgren_chriss
 from kernel.rebalancing.execution import (
     ExecutionSettings,
-    LinearImpact,
     Liquidity,
-    almgren_chriss,
     largest_slice,
     slice_trade,
     sliced_cost,

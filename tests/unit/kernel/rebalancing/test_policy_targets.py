@@ -99,20 +99,16 @@ class Judge:
         problem.solve(solver=cp.CLARABEL)
         return problem.value if problem.status in ("optimal", "optimal_inaccurate") else None
 
-    def least(self, order):
-        """Least loosening of the last, then of the one before it and so on, each with those before it free."""
-        fixed = {}
-        for place in reversed(range(len(order))):
-            rows = self.constraints(order)
-            rows += [self.slack[name] <= fixed.get(name, 2.0) + 1e-6 for name in order]
-            problem = cp.Problem(cp.Minimize(self.slack[order[place]]), rows)
-            with warnings.catch_warnings(action="ignore"):
-                # Nearly without interior: the solver ends a little short of its tolerance and says so.
-                problem.solve(solver=cp.CLARABEL)
-            if problem.status not in ("optimal", "optimal_inaccurate"):
-                return None
-            fixed[order[place]] = max(problem.value, 0.0)
-        return fixed
+    def least(self, order, place, loosened):
+        """Least loosening of one limit where those after it are loosened as given, and those before it at will."""
+        rows = self.constraints(order)
+        rows += [self.slack[name] <= 2.0 for name in order[:place]]
+        rows += [self.slack[name] <= loosened.get(name, 0.0) for name in order[place + 1 :]]
+        problem = cp.Problem(cp.Minimize(self.slack[order[place]]), rows)
+        with warnings.catch_warnings(action="ignore"):
+            # Nearly without interior: the solver ends a little short of its tolerance and says so.
+            problem.solve(solver=cp.CLARABEL)
+        return problem.value
 
 
 def vector(case, target):
@@ -143,21 +139,22 @@ def test_nearest_weights_within_all_limits():
 def test_least_loosening_in_the_stated_order():
     rng = np.random.default_rng(2)
     seen = 0
-    for _ in range(25):
+    for _ in range(12):
         case = random_case(rng, limits=limits("5.0", "0.12", "0.35", "0.03", "0.25"))
         order = tuple(rng.permutation(list(LOOSENABLE)).tolist())
         if Judge(case).nearest() is not None:
             continue
         seen += 1
         target = policy_target(replace(case, on_conflict=OnConflict.RELAX, relax_order=order), SETTINGS)
-        least = Judge(case).least(order)
+        assert target.weights is not None
         found = {relaxation.name: relaxation.relaxed_limit - relaxation.limit for relaxation in target.relaxations}
-        for name in LOOSENABLE:
-            assert found.get(name, 0.0) == pytest.approx(least[name], abs=2e-5), (name, order)
+        for place, name in enumerate(order):
+            least = Judge(case).least(order, place, found)
+            assert found.get(name, 0.0) == pytest.approx(least, abs=2e-5), (name, order)
         judge = Judge(replace(case, limits=target.limits))
         judge.w.value = vector(case, target)
         assert max(float(np.max(row.violation())) for row in judge.constraints()) < 1e-7
-    assert seen > 10
+    assert seen > 8
 
 
 def test_a_limit_that_is_not_named_stays_and_may_leave_no_way():

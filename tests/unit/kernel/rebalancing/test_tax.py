@@ -59,6 +59,16 @@ def test_a_loss_is_deducted_or_carried_and_never_both(short, long):
     assert bill.carried_long_term >= 0
 
 
+@given(MONEY, MONEY)
+def test_carry_overs_by_the_words_of_the_law(short, long):
+    """26 USC 1212(b)(2)(A): what is deducted counts as a short-term gain when the excess losses are determined."""
+    bill = tax_on(NetGains(short, long), LIMITED)
+    zero = Decimal(0)
+    treated = short + min(LIMITED.loss_limit, max(zero, -short - long))
+    assert bill.carried_short_term == max(zero, -treated - max(zero, long))
+    assert bill.carried_long_term == max(zero, -long - max(zero, treated))
+
+
 @given(MONEY, MONEY, st.decimals("0", "1000", places=2))
 def test_a_larger_gain_is_never_taxed_less(short, long, more):
     base = tax_on(NetGains(short, long), LIMITED).tax

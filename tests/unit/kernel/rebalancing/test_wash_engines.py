@@ -11,7 +11,7 @@ from tests.unit.kernel.rebalancing import share_by_share
 from tests.unit.kernel.rebalancing.random_ledgers import Engine, random_events, random_reading, root
 
 READINGS = list(itertools.product((False, True), repeat=3))
-LEDGERS_PER_READING = 800
+LEDGERS_PER_READING = 500
 
 
 def cents(amount):

@@ -180,6 +180,54 @@ def test_a_day_trade_replaces_the_one_before_it_on_the_same_day():
     assert parts(report) == [("A", -100, 100, Term.SHORT), ("B", 0, 0, Term.SHORT)]
 
 
+def sold(report):
+    """Basis, start of the holding period and disallowed loss of every part sold."""
+    return [
+        (sale.lot_id, sale.cost_basis, (sale.held_since or sale.acquired_on).isoformat(), sale.disallowed)
+        for sale in report.sales
+    ]
+
+
+def test_overlapping_losses_of_the_open_tracker():
+    """bbreslauer/wash-sale-tracker, overlapping_losses and overlapping_losses_with_a_used_gain."""
+    a, b, c = buy("A", "2012-05-20", 10, 20), buy("B", "2012-05-25", 10, 100), buy("C", "2012-07-20", 10, 180)
+    sales = sell("a", "2012-06-01", 10, ("A", 10)), sell("b", "2012-08-01", 70, ("B", 10))
+    last = sell("c", "2012-08-20", 170, ("C", 10))
+    assert sold(settle(a, b, c, *sales, last)) == [
+        ("A", 200, "2012-05-20", 100),
+        ("B", 1100, "2012-05-13", 400),
+        ("C", 2200, "2012-05-01", 0),
+    ]
+    d = buy("D", "2012-05-24", 10, 110), sell("d", "2012-09-10", 130, ("D", 10))
+    assert sold(settle(a, b, c, *d, *sales, last)) == [
+        ("A", 200, "2012-05-20", 100),
+        ("B", 1000, "2012-05-25", 300),
+        ("C", 2100, "2012-05-13", 0),
+        ("D", 1200, "2012-05-12", 0),
+    ]
+
+
+def test_the_long_chain_of_the_open_tracker():
+    """bbreslauer/wash-sale-tracker, long_chain_with_different_num_shares."""
+    report = settle(
+        buy("1", "2015-02-01", 3, 600),
+        sell("a", "2015-02-02", 500, ("1", 3)),
+        *(buy(lot, "2015-03-01", shares, 600) for lot, shares in (("2", 5), ("3", 5), ("4", 4))),
+        sell("b", "2015-03-02", 500, ("2~1", 3), ("2", 2)),
+        sell("c", "2015-03-02", 500, ("3~1", 3), ("3", 2)),
+        sell("d", "2015-03-02", 500, ("4~1", 3), ("4", 1)),
+    )
+    assert sold(report) == [
+        ("1", 1800, "2015-02-01", 300),
+        ("2~1", 2100, "2015-02-28", 600),
+        ("2", 1200, "2015-03-01", 200),
+        ("3~1", 2400, "2015-02-27", 900),
+        ("3", 1400, "2015-02-28", 200),
+        ("4~1", 2700, "2015-02-26", 0),
+        ("4", 800, "2015-02-27", 0),
+    ]
+
+
 def test_shares_of_one_sale_do_not_replace_each_other():
     report = settle(
         buy("A", "2025-05-20", 10, 50),

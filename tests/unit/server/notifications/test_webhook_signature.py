@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import pytest
 
 from server.notifications.outcome import DELIVERED, Outcome, printable
 from server.notifications.sender import Retries, Sender
-from server.notifications.webhook import event_body, signature
+from server.notifications.webhook import WebhookChannel, event_body, signature
 from storage.deliveries import Claim, Lease
 from storage.records import Event
 
@@ -92,24 +93,35 @@ class Kind:
         return DELIVERED
 
 
+CLAIM = Claim(
+    id="d-1",
+    webhook_id=None,
+    channel="email",
+    receiver="mailto:a@b",
+    address="a@b",
+    attempts=1,
+    signing_key=None,
+    portfolio_name="One",
+    currency="USD",
+    event=EVENT,
+)
+
+
+async def test_nothing_is_posted_unsigned_or_to_an_address_that_is_refused() -> None:
+    channel = WebhookChannel(1.0, allow_loopback=False)
+    posted = replace(CLAIM, webhook_id="w-1", channel="webhook", receiver="w-1", address="https://localhost/")
+    assert await channel.send(posted) == Outcome("the webhook was deleted", final=True)
+    refusal = await channel.send(replace(posted, signing_key="x" * 16))
+    assert refusal.final
+    assert refusal.error.startswith("the address leads to localhost")
+
+
 async def test_an_error_of_our_own_is_an_outcome_and_shows_no_inner_text() -> None:
-    claim = Claim(
-        id="d-1",
-        webhook_id=None,
-        channel="email",
-        receiver="mailto:a@b",
-        address="a@b",
-        attempts=1,
-        signing_key=None,
-        portfolio_name="One",
-        currency="USD",
-        event=EVENT,
-    )
     lease = Lease(timedelta(1), timedelta(1))
-    assert await Sender({"email": Broken()}, RETRIES, lease).send(claim) == Outcome(
+    assert await Sender({"email": Broken()}, RETRIES, lease).send(CLAIM) == Outcome(
         "internal error RuntimeError; quote delivery d-1"
     )
-    assert (await Sender({"email": Kind()}, RETRIES, lease).send(claim)).delivered
+    assert (await Sender({"email": Kind()}, RETRIES, lease).send(CLAIM)).delivered
 
 
 def test_texts_of_others_become_one_line_of_bounded_length() -> None:

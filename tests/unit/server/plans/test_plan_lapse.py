@@ -108,6 +108,19 @@ def test_every_change_of_what_is_held_is_named() -> None:
     assert reason(portfolio=replace(PORTFOLIO, name="New name", updated_at=NOW)) == ""
 
 
+def test_a_deposit_that_the_plan_counts_may_come() -> None:
+    before = to_stored(position_of(PORTFOLIO), Decimal("500.00"))
+    state = replace(STATE, position_before=before)
+    assert reason(state) == ""
+    assert reason(state, portfolio=replace(PORTFOLIO, cash=Decimal(1500))) == ""
+    assert "cash from 1000 to 1499.99" in reason(state, portfolio=replace(PORTFOLIO, cash=Decimal("1499.99")))
+    assert "cash from 1000 to 1500" in reason(portfolio=replace(PORTFOLIO, cash=Decimal(1500)))
+    sold = replace(PORTFOLIO, cash=Decimal(1500), holdings=PORTFOLIO.holdings[:1])
+    text = reason(state, portfolio=sold)
+    assert "PEP from 10 to 0" in text
+    assert "cash" not in text
+
+
 def test_a_portfolio_that_is_worth_nothing_lapses() -> None:
     portfolio = replace(PORTFOLIO, cash=Decimal(-900))
     state = replace(
