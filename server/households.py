@@ -24,7 +24,6 @@ from kernel.rebalancing.lots import TaxLot
 from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.tax_rules import TaxRuleSet
 from server.convert.accounts import write_account, write_tax
-from server.errors import NotReady
 from server.tax_history import History, window_of, with_history
 from storage import records
 from storage.database import Connection
@@ -73,8 +72,8 @@ async def load_household(
             that of the prices, and then count as bought on it.
 
     Raises:
-        NotFound: There is no such portfolio, or there are no rules of the name that it has.
-        NotReady: No rules hold on the day, or its account is not what the contract says.
+        NotFound: There is no such portfolio, or no rules of the name that it has hold on the day.
+        NotReady: Its account is not what the contract says.
     """
     repository = PortfolioRepository(connection)
     portfolios = await repository.find_all(await repository.household(portfolio_id))
@@ -142,16 +141,9 @@ async def rules_of(connection: Connection, jurisdiction: str, day: date) -> TaxR
     """The tax rules of a name that hold on a day; an empty name is that of the usual ones.
 
     Raises:
-        NotFound: There are none of this name.
-        NotReady: They begin later.
+        NotFound: There are none of this name, or they begin later.
     """
-    name = jurisdiction or USUAL_RULES
-    rules = await TaxRuleRepository(connection).find(name)
-    begun = [rule for rule in rules if rule.valid_from <= day]
-    if not begun:
-        first = rules[0].valid_from.isoformat()
-        raise NotReady(f"tax rules {name} begin on {first}: none hold on {day.isoformat()}")
-    rule = begun[-1]
+    rule = await TaxRuleRepository(connection).find_on(jurisdiction or USUAL_RULES, day)
     return TaxRuleSet(
         jurisdiction=rule.jurisdiction,
         valid_from=rule.valid_from,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -16,6 +16,7 @@ import numpy as np
 
 from kernel.rebalancing.lots import Term, holding_term
 from server.compute.inputs import Asset, BenchmarkInputs, FactorReturns, Floats, MarketInputs
+from server.compute.restrictions import PriceAge, price_ages
 from server.errors import Fault, InvalidRequest, NotReady
 from server.listing import listed
 from server.loading_models import ModelLoader
@@ -42,6 +43,7 @@ class Holdings:
         instruments: Of the universe, in the order of their ids.
         prices: Last price per instrument of the universe.
         value: Cash and holdings.
+        ages: Of the last prices.
     """
 
     portfolio: Portfolio
@@ -49,6 +51,7 @@ class Holdings:
     pack: PricingPack
     prices: dict[str, Decimal]
     value: Decimal
+    ages: Mapping[str, PriceAge]
 
     @property
     def quantities(self) -> dict[str, Decimal]:
@@ -138,7 +141,7 @@ class MarketLoader:
         ids = [instrument.id for instrument in named.instruments]
         table = await self._table(named.pack.id)
         dates, closes = _columns(table, ids, named.pack)
-        holdings = value_holdings(named, _last_prices(ids, closes))
+        holdings = value_holdings(named, _last_prices(ids, closes), price_ages(table, ids))
         window = slice(-(model.lookback_days + 1), None) if model.lookback_days else slice(None)
         inputs = MarketInputs(
             portfolio_id=portfolio_id,
@@ -239,7 +242,7 @@ def _factor_set_ids(model: ModelSpec) -> set[str]:
     return {part.factor_set_id for part in (model.returns, model.risk) if part.method == "factor_model"}
 
 
-def value_holdings(named: _Named, prices: dict[str, Decimal]) -> Holdings:
+def value_holdings(named: _Named, prices: dict[str, Decimal], ages: Mapping[str, PriceAge]) -> Holdings:
     """Value a portfolio.
 
     Raises:
@@ -252,7 +255,7 @@ def value_holdings(named: _Named, prices: dict[str, Decimal]) -> Holdings:
     )
     if value <= 0:
         raise NotReady(f"portfolio {portfolio.id} is worth {value} {portfolio.base_currency}: weights have no meaning")
-    return Holdings(portfolio, named.instruments, named.pack, prices, value)
+    return Holdings(portfolio, named.instruments, named.pack, prices, value, ages)
 
 
 def _columns(table: PriceTable, ids: Sequence[str], pack: PricingPack) -> tuple[np.ndarray, Floats]:

@@ -24,6 +24,7 @@ from server.plan_states import (
     require_target,
 )
 from server.plan_terms import lapses_at
+from server.plan_washes import later_wash_sale
 from storage.database import Connection
 from storage.errors import Conflict, NotFound
 from storage.events import EventRepository
@@ -100,7 +101,7 @@ class LockedPlan:
         if not may_lapse(self.state):
             return False
         packs = await self._plans.count_packs()
-        reason = reason_to_lapse(self.state, await self._present())
+        reason = reason_to_lapse(self.state, await self._present()) or await self._wash_sale()
         if reason:
             await self.take(action, PlanStatus.EXPIRED, SERVICE, reason)
         await self._plans.set_seen(self.state.rebalance_id, self.portfolio.updated_at, packs)
@@ -172,6 +173,12 @@ class LockedPlan:
         closes = await packs.last_closes(pack.id, names)
         prices = {name: Decimal(repr(close)) for name, close in closes.items()}
         return Present(self.now, self.portfolio, pack.id, prices)
+
+    async def _wash_sale(self) -> str:
+        """The trade of the household since the plan was made that disallows a loss, in one sentence; empty without."""
+        if await self._plans.last_transaction() == self.state.last_transaction:
+            return ""
+        return await later_wash_sale(self._connection, self.state, self.portfolio, await self.made())
 
     async def _was_taken(self, action: PlanAction) -> bool:
         if is_repeated(self.status, action):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from decimal import Decimal
 
@@ -54,7 +54,8 @@ async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> None:
         NotReady: The preferences of the portfolio are not what the contract says.
         Conflict: The plan is open already.
     """
-    state = _state(plan)
+    plans = PlanRepository(connection)
+    state = replace(_state(plan), last_transaction=await plans.last_transaction())
     transition = PlanTransition(
         rebalance_id=state.rebalance_id,
         number=state.version,
@@ -64,7 +65,7 @@ async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> None:
         actor=actor,
         comment=plan.response.reason,
     )
-    await PlanRepository(connection).insert(state, transition)
+    await plans.insert(state, transition)
     required = state.gross_amount > state.approval_limit
     event = rebalance_plan_proposed(plan.response, approval_required=required, expires_at=state.expires_at)
     await EventRepository(connection).append(event)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
+from portfolio_optimization.v1.portfolio_data_pb2 import AccountSettings
 
 from kernel.rebalancing.remarks import Remark
 from kernel.rebalancing.request import TradeRequest
 from server.compute.rebalance import RebalanceInputs
 from server.compute.restrictions import AccountState, InstrumentState, restrict
 from server.compute.sequence import SequenceContext, sequence_context
+from server.convert.accounts import write_account
 from server.convert.faults import Faults, checked
 from server.convert.rebalance import read_rebalance
+from server.convert.text_values import shortest_decimal
 from server.errors import NotReady
 from server.loading import Holdings, MarketLoader
 from server.policies import load_policy, policy_inputs, with_preferences
@@ -97,7 +99,7 @@ class PlanPreparer:
             # What is sold on the first day of trading, not on the day of the prices, is short-term or long-term.
             taxes = await load_taxes(connection, holdings.portfolio, sequence.start)
         trading = _trading_problem(spec, holdings, target or {})
-        restricted = restrict(trading, account, states, market, self._settings.max_price_age_days)
+        restricted = restrict(trading, account, states, holdings.ages, self._settings.max_price_age_days)
         inputs = RebalanceInputs(
             market=market,
             trading=restricted.trading,
@@ -158,16 +160,23 @@ def _trading_problem(spec: RebalanceSpec, holdings: Holdings, target: Target) ->
 
 
 def account_state(portfolio: Portfolio) -> AccountState:
-    """Flags and lists of an account."""
-    account = portfolio.account
-    frozen = frozenset(account.get("do_not_trade", ()))
+    """Flags and lists of an account.
+
+    Raises:
+        NotReady: A file brought in something else than the contract says.
+    """
+    account, usual = write_account(portfolio) or AccountSettings(), AccountState()
+    margin = account.maintenance_margin
+    if not 0 <= margin <= 1:
+        raise NotReady(f"account of portfolio {portfolio.id}: maintenance_margin is {margin:g}, not above 0 to 1")
+    frozen = frozenset(account.do_not_trade)
     return AccountState(
-        margin_enabled=bool(account.get("margin_enabled")),
-        shorting_enabled=bool(account.get("shorting_enabled")),
-        option_level=int(account.get("option_approval_level", 0)),
-        maintenance_margin=Decimal(repr(account.get("maintenance_margin") or 0.25)),
-        do_not_buy=frozenset(account.get("do_not_buy", ())) | frozen,
-        do_not_sell=frozenset(account.get("do_not_sell", ())) | frozen,
+        margin_enabled=account.margin_enabled,
+        shorting_enabled=account.shorting_enabled,
+        option_level=account.option_approval_level,
+        maintenance_margin=shortest_decimal(margin) if margin else usual.maintenance_margin,
+        do_not_buy=frozenset(account.do_not_buy) | frozen,
+        do_not_sell=frozenset(account.do_not_sell) | frozen,
     )
 
 

@@ -31,8 +31,8 @@ async def load_taxes(connection: Connection, portfolio: Portfolio, day: date) ->
         day: Day of the trades.
 
     Raises:
-        NotFound: The portfolio is gone, or there are no tax rules of the name that it has.
-        NotReady: No rules hold on the day, or its settings are not what the contract says.
+        NotFound: The portfolio is gone, or no tax rules of the name that it has hold on the day.
+        NotReady: Its settings are not what the contract says.
     """
     return as_context(portfolio, await load_household(connection, portfolio.id, day, portfolio), day)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -151,8 +151,11 @@ class BatchRepository(Repository):
         parameters = {"batch_id": chunk.batch_id, "first": chunk.first_position, "end": end}
         return frozenset(await self._scalars(self._sql["positions"], parameters))
 
-    async def store(self, chunk: BatchChunk, items: Sequence[BatchItem], processor_seconds: float) -> None:
+    async def store(self, chunk: BatchChunk, items: Sequence[BatchItem], processor_seconds: float) -> str:
         """Stores portfolios of a chunk and advances chunk and batch. Call it last, with the chunk locked.
+
+        Returns:
+            The status of the batch then: ``completed`` with the last portfolio.
 
         Raises:
             Conflict: The batch has ended meanwhile, or a portfolio is stored already; roll back.
@@ -174,8 +177,19 @@ class BatchRepository(Repository):
             "processor_seconds": processor_seconds,
             "moment": utc_now(),
         }
-        if await self._run(self._sql["advance"], advanced) == 0:
+        statuses: list[str] = await self._scalars(self._sql["advance"], advanced)
+        if not statuses:
             raise Conflict(f"rebalance batch {chunk.batch_id} has ended")
+        return statuses[0]
+
+    async def pack_for(self, portfolio_ids: Sequence[str], wanted: Collection[str]) -> str | None:
+        """The pack to look at all the portfolios by, or None where no pack has prices of all that is wanted.
+
+        Of those that have it leaves out least of what the portfolios hold, and of equals is the newest.
+        """
+        parameters = {"portfolio_ids": list(portfolio_ids), "wanted": list(wanted)}
+        found: list[str] = await self._scalars(self._sql["pack"], parameters)
+        return found[0] if found else None
 
     async def items(
         self, batch_id: str, limit: int, after: int = -1, *, only_failed: bool = False

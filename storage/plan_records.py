@@ -26,6 +26,7 @@ class PlanState:
         input_parts: Hash by part: holdings, lots, cash, account, prices, rules, request.
         prices: Price per instrument that the plan was made with.
         position_before: Quantities and cash that the plan was made from.
+        last_transaction: Place of the last transaction of all before the plan was made.
         position_after: The same after the last execution; None before the first.
         seen_portfolio: ``updated_at`` of the portfolio at the last look; None = not looked at yet.
         seen_packs: Number of pricing packs at the last look.
@@ -45,6 +46,7 @@ class PlanState:
     input_parts: Json
     prices: Json
     position_before: Json
+    last_transaction: int = 0
     position_after: Json | None = None
     seen_portfolio: datetime | None = None
     seen_packs: int = 0
@@ -92,6 +94,25 @@ class PlanExecution:
     comment: str
     recorded_at: datetime
     actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterTrades:
+    """What to look for among transactions.
+
+    Attributes:
+        portfolio_ids: Accounts of the household.
+        after: Only transactions behind this place.
+        since: Only those on or after this day.
+        sold_at_loss: Sales of these at a loss, or with an unknown gain.
+        bought: Purchases of these.
+    """
+
+    portfolio_ids: tuple[str, ...]
+    after: int
+    since: date
+    sold_at_loss: tuple[str, ...]
+    bought: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from storage.errors import NotFound
-from storage.plan_records import PlanExecution, PlanState, PlanSummary, PlanTransition
-from storage.records import Cursor, Json
+from storage.plan_records import LaterTrades, PlanExecution, PlanState, PlanSummary, PlanTransition
+from storage.records import Cursor, Json, Transaction
 from storage.repository import Repository, as_parameters, page_parameters
 from storage.statements import load_statements
 
@@ -102,6 +102,22 @@ class PlanRepository(Repository):
     async def count_packs(self) -> int:
         """How many pricing packs there are."""
         return int((await self._scalars(self._sql["count_packs"], {}))[0])
+
+    async def last_transaction(self) -> int:
+        """Place of the last transaction of all portfolios; 0 where there is none."""
+        return int((await self._scalars(self._sql["last_transaction"], {}))[0])
+
+    async def first_later_trade(self, wanted: LaterTrades) -> Transaction | None:
+        """The first transaction of those looked for, or None."""
+        parameters = {
+            "portfolio_ids": list(wanted.portfolio_ids),
+            "after": wanted.after,
+            "since": wanted.since,
+            "sold_at_loss": list(wanted.sold_at_loss),
+            "bought": list(wanted.bought),
+        }
+        found = await self._records(Transaction, self._sql["first_later_trade"], parameters)
+        return found[0] if found else None
 
     async def others_open(self, portfolio_id: str, rebalance_id: str) -> list[str]:
         """The other plans of a portfolio that are proposed, pending or approved."""

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
-# The tables and model sets are records too: imported from here by everybody else.
+# Tables, model sets and what taxes look at are records too: imported from here by everybody else.
 from storage.model_sets import CovarianceSet as CovarianceSet  # noqa: PLC0414
 from storage.model_sets import ExposureSet as ExposureSet  # noqa: PLC0414
 from storage.model_sets import ForecastPeriod as ForecastPeriod  # noqa: PLC0414
@@ -22,6 +22,10 @@ from storage.model_sets import ModelSet as ModelSet  # noqa: PLC0414
 from storage.model_sets import ScenarioSet as ScenarioSet  # noqa: PLC0414
 from storage.tables import FactorTable as FactorTable  # noqa: PLC0414
 from storage.tables import PriceTable as PriceTable  # noqa: PLC0414
+from storage.tax_records import TaxRule as TaxRule  # noqa: PLC0414
+from storage.tax_records import Transaction as Transaction  # noqa: PLC0414
+from storage.tax_records import TransactionPlace as TransactionPlace  # noqa: PLC0414
+from storage.tax_records import WashSaleRecord as WashSaleRecord  # noqa: PLC0414
 
 Json: TypeAlias = dict[str, Any]
 
@@ -127,87 +131,6 @@ class Portfolio:
     holdings: tuple[Holding, ...] = ()
     lots: tuple[TaxLot, ...] = ()
     updated_at: datetime = field(default_factory=utc_now)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
-    """A purchase or a sale that happened. Money is in the portfolio's currency.
-
-    Attributes:
-        id: Unique in the portfolio.
-        action: ``buy`` or ``sell``.
-        quantity: Shares, > 0.
-        price: Per share, > 0.
-        cost: Of trading, >= 0.
-        lot_id: Lot that a purchase opened or a sale took from; None if unknown.
-        acquired_on: For a sale: day on which its shares were acquired; None if unknown.
-        held_since: For a sale: day from which the holding period of its shares counted, where a wash sale moved it.
-        gain: For a sale: negative for a loss, before any wash sale; None if unknown.
-        rebalance_id: Plan whose execution it was; None for what happened outside of the service.
-        sequence: Place in the order of recording, given by the database.
-    """
-
-    portfolio_id: str
-    id: str
-    instrument_id: str
-    action: str
-    quantity: Decimal
-    price: Decimal
-    traded_on: date
-    cost: Decimal = Decimal(0)
-    lot_id: str | None = None
-    acquired_on: date | None = None
-    held_since: date | None = None
-    gain: Decimal | None = None
-    rebalance_id: str | None = None
-    sequence: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionPlace:
-    """The place of a transaction in the list of its portfolio, which is ordered by days, oldest first."""
-
-    traded_on: date
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WashSaleRecord:
-    """Shares of a sale at a loss that shares of a lot have replaced.
-
-    Attributes:
-        portfolio_id: Of the sale.
-        sale_id: The sale's transaction.
-        quantity: Shares, > 0.
-    """
-
-    portfolio_id: str
-    sale_id: str
-    replacement_portfolio_id: str
-    replacement_lot_id: str
-    quantity: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaxRule:
-    """Rules on gains and losses that hold for sales from a day on.
-
-    Attributes:
-        jurisdiction: Name of the rules, e.g. ``US``.
-        long_term_months: A gain is long-term when held for more than this number of months.
-        wash_sale_days: Days before and after a sale at a loss within which a purchase disallows it.
-        yearly_loss_limit: Net loss that reduces other income in a year.
-        separate_loss_limit: The same for those who file separately.
-        source: Section of law.
-    """
-
-    jurisdiction: str
-    valid_from: date
-    long_term_months: int
-    wash_sale_days: int
-    yearly_loss_limit: Decimal
-    separate_loss_limit: Decimal
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

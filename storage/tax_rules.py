@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from storage.errors import NotFound
 from storage.records import TaxRule
@@ -30,3 +31,16 @@ class TaxRuleRepository(Repository):
         if not rules:
             raise NotFound("tax rules", jurisdiction)
         return rules
+
+    async def find_on(self, jurisdiction: str, day: date) -> TaxRule:
+        """The rules of a name that hold on a day.
+
+        Raises:
+            NotFound: There are none of this name, or they begin later.
+        """
+        rules = await self.find(jurisdiction)
+        begun = [rule for rule in rules if rule.valid_from <= day]
+        if not begun:
+            first = rules[0].valid_from.isoformat()
+            raise NotFound("tax rules", f"{jurisdiction} on {day.isoformat()} (the first begin on {first})")
+        return begun[-1]

@@ -88,6 +88,37 @@ class Curve:
         return terms, 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Bowl:
+    """A column v that must not be less than |A x + c|^2, kept by tangent planes.
+
+        v >= 2 y0'(A x + c) - y0'y0,   y0 = A x0 + c
+
+    Attributes:
+        value: Column.
+        columns: (m,) columns that A has.
+        matrix: (k, m) A.
+        offset: (k,) c.
+    """
+
+    value: int
+    columns: NDArray[np.intp]
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def height(self, x: NDArray[np.float64]) -> float:
+        """The square at a point of the program."""
+        y = self.matrix @ x[self.columns] + self.offset
+        return float(y @ y)
+
+    def tangent(self, x: NDArray[np.float64]) -> Row:
+        """The row that the column keeps, exact at one point."""
+        y = self.matrix @ x[self.columns] + self.offset
+        terms = {int(k): -float(v) for k, v in zip(self.columns, 2.0 * (y @ self.matrix), strict=True)}
+        terms[self.value] = 1.0
+        return terms, float(2.0 * y @ self.offset - y @ y)
+
+
 class CurveTable:
     """All curves of a program, with their arguments taken together."""
 

@@ -152,8 +152,12 @@ _MEASURES: dict[str, Callable[[Book, Quantities, Settlement], Decimal]] = {
     "max_trades": lambda _, quantities, __: Decimal(sum(1 for quantity in quantities if quantity)),
     "min_cash_amount": lambda _, __, outcome: outcome.cash,
     "max_tracking_error": lambda _, __, outcome: Decimal(outcome.tracking_error or 0.0),
-    "max_tax_amount": lambda _, __, outcome: to_cents(outcome.tax),
-    "max_realized_gain_amount": lambda _, __, outcome: to_cents(outcome.gains.recognised.total),
+    "max_tax_amount": lambda _, __, outcome: (
+        to_cents(outcome.tax) if outcome.bill is None else outcome.bill.additional_tax
+    ),
+    "max_realized_gain_amount": lambda _, __, outcome: (
+        to_cents(outcome.gains.recognised.total) if outcome.bill is None else outcome.bill.gains.total
+    ),
 }
 
 

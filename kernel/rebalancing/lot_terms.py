@@ -81,6 +81,11 @@ class LotTerms:
                 self.columns[name] = self._add_sale(side, lots)
         self._exclude_identical()
 
+    @property
+    def sold(self) -> list[LotColumn]:
+        """All lots that sales may be filled from."""
+        return [lot for columns in self.columns.values() for lot in columns]
+
     def _restricts(self, lots: LotBook, side: Side) -> bool:
         """Whether not every sale may be filled in the order of the lots."""
         available = sum((lot.available for lot in lots.lots), ZERO) / side.scale.shares

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kernel.rebalancing.curves import Curve, CurveTable, Row, Terms
+from kernel.rebalancing.curves import Bowl, Curve, CurveTable, Row, Terms
 
 Vector = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ class Assembly:
     Attributes:
         cost: Of each column; likewise its bounds, and whether it is whole.
         rows: terms >= lower.
-        curves: Convex functions that columns must not be less than.
+        curves: Convex functions that columns must not be less than; likewise the squares of bowls.
         directions: Flags that a dive decides first.
         orders: Flags that follow from quantities.
     """
@@ -127,6 +127,7 @@ class Assembly:
     whole: list[bool] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    bowls: list[Bowl] = field(default_factory=list)
     directions: list[int] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
 
@@ -178,7 +179,11 @@ class _Search:
         self._assembly, self._cost, self._constant, self._settings = assembly, cost, constant, search
         self._curves, self._rows = CurveTable(assembly.curves, len(cost)), list(assembly.rows)
         self._rows += [curve.tangent(seed) for curve in assembly.curves for seed in curve.seeds]
-        self._held = [row for row in assembly.rows if row[0].keys() & set(self._curves.values.tolist())]
+        self._held = [
+            row
+            for row in assembly.rows
+            if row[0].keys() & ({*self._curves.values.tolist(), *(bowl.value for bowl in assembly.bowls)})
+        ]
         self._seconds, self._nodes = 0.0, 0
         self._bound = self._relaxation = -math.inf
         self._best: Vector | None = None
@@ -359,6 +364,8 @@ class _Search:
         lifted = x.copy()
         if self._curves.curves:
             lifted[self._curves.values] = np.maximum(x[self._curves.values], self._curves.heights(x)[1])
+        for bowl in self._assembly.bowls:
+            lifted[bowl.value] = max(x[bowl.value], bowl.height(x))
         self._nearest = x
         objective = self._constant + float(self._cost @ lifted)
         if objective < self._best_objective and all(_keeps(row, lifted) for row in self._held):
@@ -373,7 +380,9 @@ class _Search:
         """By how much the curves' columns are too small."""
         if not self._curves.curves:
             return np.zeros(0)
-        return np.maximum(0.0, self._curves.heights(x)[1] - x[self._curves.values]) * self._curves.weights
+        bowls = [max(0.0, bowl.height(x) - float(x[bowl.value])) for bowl in self._assembly.bowls]
+        lacks: Vector = np.maximum(0.0, self._curves.heights(x)[1] - x[self._curves.values]) * self._curves.weights
+        return np.append(lacks, bowls)
 
     def _cut(self, x: Vector | None, depth: float) -> bool:
         """Adds the tangents that a point lacks; whether there were any."""
@@ -383,7 +392,9 @@ class _Search:
         lacks = (heights - x[self._curves.values]) * self._curves.weights
         for k in np.flatnonzero(lacks > depth):
             self._rows.append(self._curves.curves[k].tangent(float(arguments[k])))
-        return bool((lacks > depth).any())
+        deep = [bowl for bowl in self._assembly.bowls if bowl.height(x) - x[bowl.value] > depth]
+        self._rows += [bowl.tangent(x) for bowl in deep]
+        return bool((lacks > depth).any() or deep)
 
     def _close_enough(self) -> bool:
         apart = self._best_objective - self._bound

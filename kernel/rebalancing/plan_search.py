@@ -144,8 +144,12 @@ def _within_limits(book: Book, trades: Trades, scope: Scope, search: SearchSetti
     """Trades that still keep every limit after rounding; None if there are none near."""
     if not settle(book, trades).violation:
         return trades
+    exact = TradeProgram(book, ZERO, scope).closest_plan(search)
+    if exact.trades is not None and not settle(book, exact.trades).violation:
+        return exact.trades
     narrowed = _same_directions(book, trades.quantities)
-    resized = TradeProgram(narrowed, rounding_reserve(narrowed), scope).closest_plan(search).trades
+    left = remaining(search, exact.seconds)
+    resized = TradeProgram(narrowed, rounding_reserve(narrowed), scope).closest_plan(left).trades
     candidates = (resized and drop_least_useful(book, resized), drop_least_useful(book, trades), no_trades(book))
     valid = [candidate for candidate in candidates if candidate is not None and not settle(book, candidate).violation]
     return min(valid, key=lambda candidate: settle(book, candidate).objective, default=None)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.policy import PolicyTarget
 from kernel.rebalancing.policy_case import PolicyLimits
+from kernel.rebalancing.policy_limits import QUALITY
 from kernel.rebalancing.remarks import Remark, percent, present_weights
 from kernel.rebalancing.request import CASH, TradeRequest, WeightLimit
 from kernel.rebalancing.trades import Trade, TradeAction, TradePlan, plan_trades
@@ -122,6 +123,10 @@ def _weight_limits(
     request: TradeRequest, target: PolicyTarget, policy: PolicyLimits, present: Mapping[str, Decimal]
 ) -> Iterator[WeightLimit]:
     names = sorted({*request.holdings, *request.target_weights} - {CASH})
+    for name in sorted(target.case.excluded & request.holdings.keys()):
+        if not request.target_weights.get(name, ZERO):
+            # Nothing is kept of it, not even a share whose sale costs more than it is away from its target.
+            yield WeightLimit(f"{QUALITY}[{name}]", {name: Decimal(1)}, maximum=ZERO)
     if policy.max_single_position is not None:
         for name in names:
             largest = max(policy.max_single_position, present.get(name, ZERO))

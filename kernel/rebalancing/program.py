@@ -29,14 +29,14 @@ from numpy.typing import NDArray
 from kernel.rebalancing.book import Book, Position
 from kernel.rebalancing.costs import PowerImpact
 from kernel.rebalancing.curves import Affine, Curve, power_three_halves
-from kernel.rebalancing.lot_book import LotParts, rounded_parts
+from kernel.rebalancing.lot_book import LotParts, SaleLot, rounded_parts
 from kernel.rebalancing.lot_terms import LotTerms, counts_gains
 from kernel.rebalancing.mixed_integer import Assembly, SearchEnd, SearchSettings
 from kernel.rebalancing.money import CENT, ZERO
 from kernel.rebalancing.netting import add_tax, unrounded_tax
 from kernel.rebalancing.request import TradeDistance, WeightLimit
 from kernel.rebalancing.risk_terms import PERCENT, add_risk
-from kernel.rebalancing.settle import Trades
+from kernel.rebalancing.settle import Trades, least_objective
 from kernel.rebalancing.sides import Columns, Frame, Scale, Scope, Side
 from kernel.rebalancing.trade_ranges import SNAP, TradeRanges
 
@@ -52,8 +52,6 @@ _TIGHTER = 1e-6
 _RATHER = 1e-7
 # By this fraction a bound may be wrong within the solver's tolerances.
 _SAFE = 1e-9
-# Where nothing is known below a plan that losses may pay for.
-_NO_BOUND = Decimal("-1e30")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +100,22 @@ def rounding_reserve(book: Book) -> Decimal:
 class TradeProgram:
     """The program of one book, ready to be solved for the closest plan or for the least that a limit must allow."""
 
-    def __init__(self, book: Book, cash_reserve: Decimal = ZERO, scope: Scope | None = None) -> None:
+    def __init__(self, book: Book, reserve: Decimal | None = None, scope: Scope | None = None) -> None:
         """Builds all columns, rows and curves.
 
         Args:
             book: The problem; its total value is positive.
-            cash_reserve: Money by which limits are tightened, for what rounding may take.
+            reserve: Money by which limits are tightened, for what rounding may take; None loosens them by what rounding
+                may give, so that the bound is one of all plans.
             scope: Which trades are allowed beyond those that the target calls for.
         """
         self._book = book
         self._total = book.total_value
         unit = (self._total or Decimal(1)) / _UNITS_PER_PORTFOLIO
-        self._frame = Frame(book, scope or Scope(), unit, cash_reserve)
+        self._frame = Frame(book, scope or Scope(), unit, reserve)
         self._unit = unit
         self._ranges = TradeRanges(self._frame)
+        self._reserve = reserve or ZERO
         self._assembly = self._frame.assembly
         self._objective, self._preferred = Affine(), 0.0
         self._measures: dict[str, Affine] = {}
@@ -290,7 +290,7 @@ class TradeProgram:
             self._limit_weight(limit, weight)
 
     def _limit_weight(self, limit: WeightLimit, weight: Affine) -> None:
-        reserve = self._frame.units(self._frame.reserve)
+        reserve = self._frame.units(self._reserve)
         if limit.name == self._frame.scope.measure:
             sign = 1.0 if limit.minimum is None else -1.0
             self._measures[limit.name] = Affine({k: sign * v for k, v in weight.terms.items()}, sign * weight.constant)
@@ -316,7 +316,7 @@ class TradeProgram:
             factor = book.risk.aversion / 2.0 * self._frame.total / PERCENT**2
             self._objective.add(variance.terms, factor, factor * variance.constant)
         if limit is not None:
-            most = (PERCENT * float(limit)) ** 2 * (1.0 - (_TIGHTER if self._frame.reserve else 0.0))
+            most = (PERCENT * float(limit)) ** 2 * (1.0 - (_TIGHTER if self._reserve else 0.0))
             self._assembly.at_most(variance.terms, most - variance.constant)
 
     def _weigh_tax(self) -> None:
@@ -336,7 +336,7 @@ class TradeProgram:
         self._measures["max_tax_amount"] = tax
         self._objective.add(tax.terms, float(book.tax.weight), float(book.tax.weight) * tax.constant)
         if book.limits.max_tax is not None:
-            most = self._frame.units(book.limits.max_tax - self._frame.reserve)
+            most = self._frame.units(book.limits.max_tax - self._bill_margin(lots))
             self._assembly.at_most(tax.terms, most - tax.constant)
 
     def _limit_gains(self, lots: LotTerms) -> None:
@@ -345,9 +345,15 @@ class TradeProgram:
         self._measures["max_realized_gain_amount"] = gains
         self._measures["short_term_gains"] = lots.short_term
         if (limit := self._book.limits.max_realized_gain) is not None:
-            self._assembly.at_most(gains.terms, self._frame.units(limit - self._frame.reserve) - gains.constant)
+            self._assembly.at_most(gains.terms, self._frame.units(limit - self._bill_margin(lots)) - gains.constant)
         if (most := self._frame.scope.most_short_term) is not None:
             self._assembly.at_most(lots.short_term.terms, self._frame.units(most))
+
+    def _bill_margin(self, lots: LotTerms) -> Decimal:
+        """By how much limits on the bill are tightened, or loosened by what its cents may give."""
+        if self._frame.reserve is not None:
+            return self._frame.reserve
+        return -CENT * sum(1 for lot in lots.sold if _is_rounded_lot(lot.lot))
 
     def _solve(self, objective: Affine, search: SearchSettings) -> SearchResult:
         cost = [objective.terms.get(column, 0.0) for column in range(len(self._assembly.cost))]
@@ -362,10 +368,11 @@ class TradeProgram:
         return SearchResult(answer.end, quantities, bound, answer.nodes, lots, relaxation, answer.seconds)
 
     def _money(self, bound: float) -> Decimal:
-        """A bound in money, lowered by what the solver's tolerances may be wrong by; distances are not negative."""
-        least = -math.inf if self._book.tax_weight else 0.0
-        safe = max(least, bound - self._preferred - _SAFE * max(1.0, abs(bound)))
-        return Decimal(safe) * self._unit if math.isfinite(safe) else _NO_BOUND
+        """A bound in money, lowered by what the solver's tolerances may be wrong by, or what is known without it."""
+        known = least_objective(self._book)
+        if not math.isfinite(bound):
+            return known
+        return max(known, Decimal(bound - self._preferred - _SAFE * max(1.0, abs(bound))) * self._unit)
 
     def _quantities(self, x: NDArray[np.float64]) -> tuple[Decimal, ...]:
         return tuple(
@@ -404,6 +411,11 @@ def _sides(index: int, scale: Scale, columns: Columns, assembly: Assembly) -> li
 def _is_continuous(position: Position, total: Decimal) -> bool:
     """Whether increments are too fine to be counted."""
     return position.increment < 1 and position.price * position.increment < _CONTINUOUS_BELOW * total
+
+
+def _is_rounded_lot(lot: SaleLot) -> bool:
+    """Whether gains of a lot sold in whole shares may not be whole cents."""
+    return bool(lot.gain % CENT or lot.lot.unit_cost % CENT or lot.available % 1)
 
 
 def _snapped(aim: float) -> float:

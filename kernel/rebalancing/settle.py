@@ -6,7 +6,7 @@ Money is exact in Decimals. The tracking error alone is a number of binary float
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
@@ -17,7 +17,7 @@ from kernel.rebalancing.lot_book import LotBook, LotParts, sold_lots
 from kernel.rebalancing.lots import LotSale, Term
 from kernel.rebalancing.money import ZERO, to_cents
 from kernel.rebalancing.netting import unrounded_tax
-from kernel.rebalancing.request import TradeDistance, WeightLimit
+from kernel.rebalancing.request import TradeDistance, TradeLimits, WeightLimit
 from kernel.rebalancing.tax import NetGains, SalesTax, net_gains, tax_on
 
 Quantities = tuple[Decimal, ...]
@@ -80,6 +80,7 @@ class Settlement:
         tax: Tax that the sales add to the year's, unrounded.
         gains: What the sales realise.
         tracking_error: Annual; None without a risk model.
+        bill: Tax to the cent, where it or the gains are limited.
         broken: By the name of a limit, by how much it is broken: money, and trades too many; empty for a valid plan.
     """
 
@@ -92,6 +93,7 @@ class Settlement:
     tax: Decimal
     gains: SaleGains
     tracking_error: float | None
+    bill: SalesTax | None
     broken: Mapping[str, Decimal]
 
     @property
@@ -125,7 +127,7 @@ def settle(book: Book, trades: Trades) -> Settlement:
     distance = missed if book.distance is TradeDistance.TARGET_VALUE else _risk_in_money(book, error or 0.0)
     gains = realised(book, trades) if book.lots else SaleGains()
     tax = added_tax(book, gains)
-    return Settlement(
+    outcome = Settlement(
         cash=cash,
         cost=cost,
         turnover_value=(traded + abs(cash - book.cash)) / 2,
@@ -135,8 +137,10 @@ def settle(book: Book, trades: Trades) -> Settlement:
         tax=tax,
         gains=gains,
         tracking_error=error,
-        broken=_broken(book, trades.quantities, (cash, (traded + abs(cash - book.cash)) / 2, tax, gains, error)),
+        bill=sales_tax(book, trades) if _limits_the_bill(book.limits) else None,
+        broken={},
     )
+    return replace(outcome, broken=_broken(book, trades, outcome))
 
 
 def tracking_error(book: Book, quantities: Quantities) -> float | None:
@@ -161,6 +165,17 @@ def added_tax(book: Book, gains: SaleGains) -> Decimal:
         return ZERO
     before, rules = book.tax.year_to_date, book.tax.rules
     return unrounded_tax(before.plus(gains.recognised), rules) - unrounded_tax(before, rules)
+
+
+def least_objective(book: Book) -> Decimal:
+    """No trades have a smaller objective: all losses sold and allowed, at no distance and no cost."""
+    if not book.tax_weight:
+        return ZERO
+    losses = {Term.SHORT: ZERO, Term.LONG: ZERO}
+    for lots in book.lots.values():
+        for lot in lots.lots:
+            losses[lot.term] += min(ZERO, lot.gain * lot.available)
+    return book.tax_weight * added_tax(book, SaleGains(NetGains(losses[Term.SHORT], losses[Term.LONG])))
 
 
 def lot_sales(book: Book, trades: Trades) -> dict[str, tuple[LotSale, ...]]:
@@ -266,31 +281,32 @@ def _risk_in_money(book: Book, error: float) -> Decimal:
     return Decimal(book.risk.aversion / 2.0 * error**2) * book.total_value
 
 
-def _broken(
-    book: Book, quantities: Quantities, reached: tuple[Decimal, Decimal, Decimal, SaleGains, float | None]
-) -> dict[str, Decimal]:
-    cash, turnover, tax, gains, error = reached
-    limits, total = book.limits, book.total_value
-    over = {"min_cash_amount": limits.min_cash - cash, "lots": gains.unfilled, "identical": gains.clashes}
+def _broken(book: Book, trades: Trades, outcome: Settlement) -> dict[str, Decimal]:
+    limits, total, error, gains = book.limits, book.total_value, outcome.tracking_error, outcome.gains
+    over = {"min_cash_amount": limits.min_cash - outcome.cash, "lots": gains.unfilled, "identical": gains.clashes}
     if limits.max_turnover is not None:
-        over["max_turnover"] = turnover - limits.max_turnover * total
+        over["max_turnover"] = outcome.turnover_value - limits.max_turnover * total
     if limits.max_trades is not None:
-        over["max_trades"] = Decimal(sum(1 for quantity in quantities if quantity) - limits.max_trades)
-    if limits.max_tax is not None:
-        over["max_tax_amount"] = tax - limits.max_tax
-    if limits.max_realized_gain is not None:
-        over["max_realized_gain_amount"] = to_cents(gains.recognised.total) - limits.max_realized_gain
+        over["max_trades"] = Decimal(sum(1 for quantity in trades.quantities if quantity) - limits.max_trades)
     if limits.max_tracking_error is not None and error is not None and error > float(limits.max_tracking_error):
         over["max_tracking_error"] = (Decimal(error) - limits.max_tracking_error) * total
     if book.tax is not None and not book.tax.price_wash_sales:
         over["wash_sales"] = gains.disallowed
-    over["min_trade_size"] = _too_small(book, quantities)
+    over["min_trade_size"] = _too_small(book, trades.quantities)
     for limit in limits.weights:
-        weight = weight_of(limit, book, quantities)
+        weight = weight_of(limit, book, trades.quantities)
         low = ZERO if limit.minimum is None else limit.minimum - weight
         high = ZERO if limit.maximum is None else weight - limit.maximum
         over[limit.name] = max(low, high) * total
+    if outcome.bill is not None and limits.max_tax is not None:
+        over["max_tax_amount"] = outcome.bill.additional_tax - limits.max_tax
+    if outcome.bill is not None and limits.max_realized_gain is not None:
+        over["max_realized_gain_amount"] = outcome.bill.gains.total - limits.max_realized_gain
     return {name: amount for name, amount in over.items() if amount > ZERO}
+
+
+def _limits_the_bill(limits: TradeLimits) -> bool:
+    return limits.max_tax is not None or limits.max_realized_gain is not None
 
 
 def _too_small(book: Book, quantities: Quantities) -> Decimal:

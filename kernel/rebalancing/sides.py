@@ -104,7 +104,7 @@ class Frame:
         book: The problem.
         scope: Which trades are allowed.
         unit: Money per unit of the program.
-        reserve: Money by which limits are tightened, for what rounding may take.
+        reserve: Money by which limits are tightened, for what rounding may take; None loosens them by what it may give.
         assembly: The program so far.
         sides: Of all positions.
     """
@@ -112,7 +112,7 @@ class Frame:
     book: Book
     scope: Scope
     unit: Decimal
-    reserve: Decimal
+    reserve: Decimal | None
     assembly: Assembly = field(default_factory=Assembly)
     sides: list[Side] = field(default_factory=list)
 

@@ -220,10 +220,10 @@ def _withdraw(request: TradeRequest, strategy: Strategy) -> StrategyOutcome:
     amount = -strategy.cash_flow
     values, total = present_values(request), total_value(request)
     aims = {name: weight * (total - amount) for name, weight in with_cash(request.target_weights).items()}
-    kept = max(request.limits.min_cash, aims[CASH])
     held = {name: value for name, value in values.items() if name != CASH}
-    raised = max(ZERO, min(amount + kept - values[CASH], amount, sum(held.values(), ZERO)))
-    raised = max(raised, min(amount + request.limits.min_cash - values[CASH], sum(held.values(), ZERO)))
+    wanted = min(amount, amount + aims[CASH] - values[CASH])
+    raised = max(ZERO, wanted, amount + request.limits.min_cash - values[CASH])
+    raised = min(raised, sum(held.values(), ZERO))
     excess = {name: value - aims.get(name, ZERO) for name, value in held.items()}
     sold = level(excess, held, raised)
     limits = replace(

@@ -89,7 +89,7 @@ class TradeRanges:
 
     def _rounding(self) -> Decimal:
         """By how much limits on money are tightened, or, for a bound, loosened by what rounding to cents may give."""
-        if self._frame.reserve:
+        if self._frame.reserve is not None:
             return self._frame.reserve
         rounded = [p for p in self._book.positions if (p.can_buy or p.can_sell) and _is_rounded(p, self._book.costs)]
         return -CENT * min(len(rounded), self._book.limits.max_trades or len(rounded))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.lots import LotMethod, LotSale, Sale, TaxLot, select_lots, select_specific
 from server.compute.tax_context import TaxContext, Traded
-from server.compute.taxed_trades import Picks, TaxedTrades, settle_trades
+from server.compute.taxed_trades import Picks, TaxedTrades, settle_trades, touching
 from server.rebalance_specs import TaxChoice
 
 _ALTERNATIVES = (LotMethod.FIFO, LotMethod.HIFO)
 # Where the tax after netting is the same, the first is taken.
 _ORDERS = (LotMethod.LEAST_TAX, LotMethod.AVOID_SHORT_TERM, LotMethod.HIFO, LotMethod.FIFO, LotMethod.LIFO)
 # Where there are more sales, orders are compared for all of them at once only.
-_MOST_COMPARED = 40
+_MOST_COMPARED = 20
 
 
 def named_lots(context: TaxContext, named: Mapping[str, Decimal | None]) -> dict[str, dict[str, Decimal]]:
@@ -95,8 +96,10 @@ def _sale(sell: Traded, context: TaxContext) -> Sale:
 
 
 def _least_tax(context: TaxContext, sells: Sequence[Traded], buys: Sequence[Traded]) -> Picks:
+    near = _near(context, (*sells, *buys))
+
     def tax(picks: Picks) -> Decimal:
-        return settle_trades(context, LotMethod.LEAST_TAX, picks, sells, buys).tax.additional_tax
+        return settle_trades(near, LotMethod.LEAST_TAX, picks, sells, buys).tax.additional_tax
 
     orders = [_ordered_lots(context, sells, method) for method in _ORDERS]
     best = min(orders, key=tax)
@@ -110,3 +113,16 @@ def _least_tax(context: TaxContext, sells: Sequence[Traded], buys: Sequence[Trad
             if picks[name] != best[name] and (found := tax(trial)) < least:
                 best, least = trial, found
     return best
+
+
+def _near(context: TaxContext, trades: Iterable[Traded]) -> TaxContext:
+    """The context with only what trades can touch."""
+    household = context.household
+    names = frozenset[str]().union(*(touching(household, trade.instrument_id) for trade in trades))
+    kept = replace(
+        household,
+        lots=tuple(held for held in household.lots if held.instrument_id in names),
+        losses=tuple(loss for loss in household.losses if loss.instrument_id in names),
+        sold=tuple(sold for sold in household.sold if sold.instrument_id in names),
+    )
+    return replace(context, household=kept)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import ROUND_CEILING, Decimal
 
 import numpy as np
@@ -11,8 +12,7 @@ import numpy as np
 from kernel.rebalancing.money import CENT, to_cents
 from kernel.rebalancing.remarks import Remark
 from kernel.rebalancing.request import TradeLimits, TradeRequest
-from server.compute.inputs import MarketInputs
-from storage.records import TaxLot
+from storage.records import PriceTable, TaxLot
 
 _ACTIVE = "active"
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -27,6 +27,14 @@ class InstrumentState:
     status: str
     increment: Decimal
     option_level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PriceAge:
+    """The day of the last price of an instrument, and the trading days since."""
+
+    last: date
+    days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ def restrict(
     trading: TradeRequest,
     account: AccountState,
     states: Mapping[str, InstrumentState],
-    market: MarketInputs,
+    ages: Mapping[str, PriceAge],
     max_age: int,
 ) -> Restricted:
     """Put the restrictions of the account, the market and the data upon a trading problem.
@@ -74,10 +82,10 @@ def restrict(
         trading: Holdings, cash, prices, target (empty where it is found later) and the limits of the request.
         account: Flags and lists.
         states: By instrument of the universe.
-        market: The universe; the rows of its prices are trading days.
+        ages: Of the last prices of the universe.
         max_age: Trading days after which a price is stale.
     """
-    frozen = _frozen(states, market, max_age)
+    frozen = _frozen(states, ages, max_age)
     levels = {
         name: ("option_level", f"needs option level {state.option_level}, the account has {account.option_level}")
         for name, state in states.items()
@@ -110,10 +118,9 @@ def held_remarks(planned: Mapping[str, Decimal], states: Mapping[str, Instrument
     for name, quantity in sorted(planned.items()):
         remainder = quantity % states[name].increment if name in states else _ZERO
         if remainder:
-            text = (
-                f"{name} keeps {remainder} of a share beyond whole steps of {states[name].increment}; only selling all"
-            )
-            found.append(Remark("fractional_remainder", name, f"{text} of it would sell them"))
+            text = f"{abs(remainder)} of a share{' short' if remainder < _ZERO else ''} beyond whole steps"
+            ways = "" if remainder < _ZERO else "; only selling all of it would sell them"
+            found.append(Remark("fractional_remainder", name, f"{name} keeps {text} of {states[name].increment}{ways}"))
     return tuple(found)
 
 
@@ -135,24 +142,31 @@ def lot_remarks(lots: Iterable[TaxLot], sold: Collection[str]) -> tuple[Remark, 
     return tuple(found)
 
 
-def stale_days(market: MarketInputs) -> dict[str, int]:
-    """Trading days since the last price of each instrument."""
-    days = len(market.dates)
-    known = np.isfinite(market.closes)
-    last = np.where(known.any(axis=0), days - 1 - np.argmax(known[::-1], axis=0), -1)
-    return {name: days - 1 - int(row) for name, row in zip(market.ids, last, strict=True)}
+def price_ages(table: PriceTable, names: Sequence[str]) -> dict[str, PriceAge]:
+    """How old the last price of each instrument is, in days on which anything of the pack has a price.
+
+    Args:
+        table: All prices of the pack.
+        names: Instruments, each with a price.
+    """
+    place = {name: k for k, name in enumerate(table.instrument_ids)}
+    known = np.isfinite(table.closes[:, [place[name] for name in names]])
+    ages = np.argmax(known[::-1], axis=0)
+    days = table.dates[len(table.dates) - 1 - ages].astype("datetime64[D]").tolist()
+    return {name: PriceAge(day, int(age)) for name, day, age in zip(names, days, ages, strict=True)}
 
 
-def _frozen(states: Mapping[str, InstrumentState], market: MarketInputs, max_age: int) -> dict[str, tuple[str, str]]:
+def _frozen(
+    states: Mapping[str, InstrumentState], ages: Mapping[str, PriceAge], max_age: int
+) -> dict[str, tuple[str, str]]:
     """Instruments that cannot be traded at all."""
     found: dict[str, tuple[str, str]] = {}
-    for name, age in stale_days(market).items():
-        if age > max_age:
-            day = market.dates[len(market.dates) - 1 - age]
-            found[name] = (
-                "stale_price",
-                f"has no price since {day}, {age} trading days ago (limit {max_age}): not traded",
+    for name, age in ages.items():
+        if age.days > max_age:
+            text = (
+                f"has no price since {age.last.isoformat()}, {age.days} trading days ago (limit {max_age}): not traded"
             )
+            found[name] = ("stale_price", text)
     for name, state in states.items():
         if state.status != _ACTIVE:
             found[name] = (state.status, f"is {state.status}: not traded, and valued at its last price")
@@ -165,8 +179,8 @@ def _cash_floor(trading: TradeRequest, account: AccountState) -> tuple[TradeLimi
     if not account.margin_enabled:
         if cash >= _ZERO:
             return limits, ()
-        text = f"cash is {to_cents(cash)}; the account may not borrow, so the plan raises it to {limits.min_cash}"
-        return limits, (Remark("negative_cash", "", f"{text} or more"),)
+        text = f"cash is {to_cents(cash)}; the account may not borrow, so it must come to {limits.min_cash} or more"
+        return limits, (Remark("negative_cash", "", text),)
     floor = limits.min_cash if limits.min_cash > _ZERO else min(cash, _ZERO)
     called = _margin_call(trading, account.maintenance_margin)
     if called is not None:
@@ -175,7 +189,7 @@ def _cash_floor(trading: TradeRequest, account: AccountState) -> tuple[TradeLimi
     if cash >= _ZERO:
         return limits, ()
     text = f"the account owes {to_cents(-cash)} on margin; "
-    text += "the plan does not let the loan grow" if floor <= cash else f"the plan raises cash to {floor} or more"
+    text += "the plan does not let the loan grow" if floor <= cash else f"cash must come to {floor} or more"
     return replace(limits, min_cash=floor), (Remark("negative_cash", "", text),)
 
 
@@ -194,8 +208,10 @@ def _margin_call(trading: TradeRequest, margin: Decimal) -> tuple[Decimal, Remar
     floor = (-left * (_ONE - margin) / margin).quantize(CENT, rounding=ROUND_CEILING)
     text = (
         f"equity of {to_cents(equity)} is {equity / holdings:.2%} of the holdings, below the maintenance margin of "
-        f"{margin:.2%}: the plan sells until the loan is at most {-floor}"
+        f"{margin:.2%}: "
     )
+    # Without short positions a call means more of a loan than the floor allows.
+    text += f"cash must come to {floor} or more" if floor > trading.cash else "what is short must be bought back"
     return floor, Remark("margin_call", "", text)
 
 
@@ -203,4 +219,6 @@ def _short_positions(trading: TradeRequest, account: AccountState) -> Iterable[R
     for name, quantity in sorted(trading.holdings.items()):
         if quantity < _ZERO:
             allowed = "" if account.shorting_enabled else ", which the account may not be"
-            yield Remark("short_position", name, f"{name} is short {-quantity} shares{allowed}; the plan covers it")
+            yield Remark(
+                "short_position", name, f"{name} is short {-quantity} shares{allowed}; they can only be bought back"
+            )

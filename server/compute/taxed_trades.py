@@ -227,7 +227,7 @@ class _Shelves:
         return (*kept, *(loss for part in self._parts.values() for loss in part.losses))
 
     def _open(self, instrument_id: str) -> frozenset[str]:
-        names = _closure(self._context.household, instrument_id)
+        names = touching(self._context.household, instrument_id)
         if names not in self._parts:
             self._parts[names] = replace(
                 self._context.household,
@@ -263,7 +263,7 @@ def _of(names: Iterable[str], places: _Places[PartT]) -> tuple[PartT, ...]:
     return tuple(part for _, part in sorted(found, key=lambda pair: pair[0]))
 
 
-def _closure(household: Household, instrument_id: str) -> frozenset[str]:
+def touching(household: Household, instrument_id: str) -> frozenset[str]:
     """The instrument with all that are identical to it, to those, and so on."""
     names, before = frozenset({instrument_id}), frozenset[str]()
     while names != before:

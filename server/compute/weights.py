@@ -16,6 +16,6 @@ def rounded_weight(weight: Decimal) -> Decimal:
 
 
 def exact_weights(weights: Mapping[str, float]) -> dict[str, Decimal]:
-    """Weights above zero as decimals, without cash."""
+    """Weights as decimals, without cash and zeros."""
     exact = {name: rounded_weight(Decimal(repr(float(weight)))) for name, weight in weights.items()}
-    return {name: weight for name, weight in exact.items() if weight > 0 and name != CASH}
+    return {name: weight for name, weight in exact.items() if weight and name != CASH}

@@ -24,6 +24,8 @@ from storage.plan_records import PlanExecution, PlanState, PlanTransition
 _ZERO, _CENT = Decimal(0), Decimal("0.01")
 _SHARES_NOT_NEGATIVE = Exact(Bounds(0.0), 12, 12)
 _MOST_REPORTS = 1000
+# Of as many digits as money has before the point, so that sums stay exact.
+_MOST_VALUE = 10**18
 _ACTIONS = Vocabulary(("buy", "sell"))
 _AVERAGE = Decimal(1).scaleb(-8)
 # Clocks differ a little; a report of what has not happened yet is wrong.
@@ -115,6 +117,8 @@ def _read_report(field: str, message: pb.ExecutionReport, now: datetime, faults:
     price = read_decimal(f"{field}.price_amount", message.price_amount, MONEY_ABOVE_ZERO, faults)
     cost = read_decimal(f"{field}.cost_amount", message.cost_amount, MONEY_NOT_NEGATIVE, faults) or _ZERO
     _check_amounts(field, message, status, quantity, faults)
+    if quantity and price and quantity * price >= _MOST_VALUE:
+        faults.add(f"{field}.price_amount", f"times {message.quantity} shares must be below {_MOST_VALUE}, not {price}")
     if cost != cost.quantize(_CENT):
         faults.add(f"{field}.cost_amount", f"must be whole cents, not {message.cost_amount}")
     return Report(

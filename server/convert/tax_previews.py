@@ -26,6 +26,8 @@ from server.rebalance_specs import TaxChoice
 from server.settings import Settings
 
 _MOST_SALES = 10_000
+# Windows and holding periods of days between these do not leave the calendar.
+_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,16 @@ def read_preview(message: pb.PreviewTaxRequest, _settings: Settings, faults: Fau
         portfolio_id=message.portfolio_id,
         sales=_read_sales(message, has_plan=has_plan, faults=faults),
         choice=_read_choice(message, faults),
-        sale_date=read_day("sale_date", message.sale_date, faults),
+        sale_date=_read_sale_date(message, faults),
         pricing_pack_id=faults.identifier("pricing_pack_id", message.pricing_pack_id, required=False),
     )
+
+
+def _read_sale_date(message: pb.PreviewTaxRequest, faults: Faults) -> date | None:
+    day = read_day("sale_date", message.sale_date, faults)
+    if day is not None and not _FIRST_DAY <= day <= _LAST_DAY:
+        faults.add("sale_date", f"must lie between {_FIRST_DAY.isoformat()} and {_LAST_DAY.isoformat()}")
+    return day
 
 
 def _read_sales(message: pb.PreviewTaxRequest, *, has_plan: bool, faults: Faults) -> tuple[SaleSpec, ...]:

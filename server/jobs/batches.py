@@ -22,7 +22,7 @@ from storage.batches import BatchChunk, BatchItem, BatchRepository, RebalanceBat
 from storage.change_feed import ChangeFeed
 from storage.database import Connection, Database
 from storage.errors import Conflict, translated
-from storage.records import COMPLETED, OPEN_STATUSES
+from storage.records import COMPLETED, OPEN_STATUSES, RUNNING
 
 _log = structlog.get_logger()
 # Few enough that other solves find a process soon, and that little is lost when one is killed.
@@ -109,6 +109,7 @@ class BatchJob:
     async def _prepared(self, batch: RebalanceBatch, place: _Place) -> _Done:
         message = plan_request(batch.template, place.portfolio_id)
         try:
+            # What each limit costs takes a search of its own per limit: left to whoever asks for one plan.
             return _Done(place, await self._rebalances.prepare(message, price_limits=False))
         except Exception as error:
             return _Done(place, error=reason_of(error, "portfolio", place.portfolio_id, 0))
@@ -163,8 +164,9 @@ class BatchJob:
             ordered = sorted(done, key=lambda one: one.place.position)
             new = [one for one in ordered if one.place.position not in stored]
             items = [await self._item(connection, batch, one) for one in new]
-            if items:
-                await batches.store(chunk, items, processor_seconds)
+            status = await batches.store(chunk, items, processor_seconds) if items else RUNNING
+        if status == COMPLETED:
+            _log.info("rebalance batch completed", batch_id=batch.id, portfolios=batch.portfolio_count)
 
     async def _item(self, connection: Connection, batch: RebalanceBatch, one: _Done) -> BatchItem:
         """What is stored of a portfolio; its plan is proposed on the way, unless only the summary is wanted."""

@@ -11,7 +11,9 @@ from portfolio_optimization.v1 import rebalancing_pb2
 from server.convert.answers import to_json
 from server.convert.batches import BatchSpec, read_batch
 from server.convert.faults import Faults, checked
+from server.errors import NotReady
 from server.jobs.queue import JobQueue
+from server.listing import listed
 from server.policies import load_policy
 from server.rebalance_specs import RebalanceSpec
 from server.settings import Settings
@@ -45,8 +47,8 @@ class BatchWorkflow:
 
         Raises:
             InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
-            NotFound: The template names something that does not exist, or no pack has prices of the target.
-            NotReady: The benchmark that is the target has no weights.
+            NotFound: The template names something that does not exist.
+            NotReady: The benchmark that is the target has no weights, or no pack has prices of the target.
             Conflict: The request_id was used before for a different request.
         """
         spec = checked(read_batch, message, self._settings)
@@ -55,7 +57,7 @@ class BatchWorkflow:
                 earlier = await BatchRepository(connection).find_by_request_id(spec.request_id)
             if earlier is not None:
                 return _the_same(earlier, spec)
-        pack_id = await self._resolve(spec.plan)
+        pack_id = await self._resolve(spec)
         size = self._settings.batch_chunk_portfolios
         batch = _new_batch(spec, pack_id, size, actor)
         async with self._database.transaction() as connection:
@@ -111,8 +113,9 @@ class BatchWorkflow:
             await batches.find(batch_id)
             return await batches.items(batch_id, limit, after, only_failed=only_failed)
 
-    async def _resolve(self, plan: RebalanceSpec) -> str:
+    async def _resolve(self, spec: BatchSpec) -> str:
         """Find what the template names, and the one pack of all plans."""
+        plan = spec.plan
         if plan.policy is not None:
             await load_policy(self._database, plan.policy)
         wanted: Iterable[str] = plan.custom_target
@@ -120,11 +123,12 @@ class BatchWorkflow:
             wanted = await self._targets.benchmark(plan.benchmark_id)
         async with self._database.transaction() as connection:
             await _require(connection, plan, wanted)
-            packs = PricingPackRepository(connection)
-            pack = (
-                await packs.find(plan.pricing_pack_id) if plan.pricing_pack_id else await packs.latest(sorted(wanted))
-            )
-        return pack.id
+            if plan.pricing_pack_id:
+                return (await PricingPackRepository(connection).find(plan.pricing_pack_id)).id
+            pack_id = await BatchRepository(connection).pack_for(spec.portfolio_ids, sorted(wanted))
+        if pack_id is None:
+            raise NotReady(f"no pricing pack has prices of {listed(sorted(wanted)) or 'anything'}")
+        return pack_id
 
 
 async def _require(connection: Connection, plan: RebalanceSpec, wanted: Iterable[str]) -> None:

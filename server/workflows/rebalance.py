@@ -12,8 +12,8 @@ from server.convert.plans import write_plan
 from server.loading import MarketLoader
 from server.plan_keeping import Keeping, finished, keep_plan
 from server.plan_preparing import PlanPreparer, PreparedPlan
-from server.plan_reading import read_plan
 from server.settings import Settings
+from server.workflows.plans import PlanWorkflow
 from storage.database import Connection, Database
 from storage.errors import Conflict
 from storage.rebalances import RebalanceRepository
@@ -24,6 +24,7 @@ class RebalanceWorkflow:
 
     def __init__(self, database: Database, pool: SolverPool, loader: MarketLoader, settings: Settings) -> None:
         self._database, self._pool, self._settings = database, pool, settings
+        self._plans = PlanWorkflow(database)
         self._preparer = PlanPreparer(database, loader, settings)
 
     async def prepare(self, message: pb.RebalancePlanRequest, *, price_limits: bool = True) -> PreparedPlan:
@@ -79,4 +80,4 @@ class RebalanceWorkflow:
             if stored.request.specification != to_json(message):
                 used = f"request_id {message.request_id} was used for a different plan, {stored.request.id}"
                 raise Conflict(used)
-            return await read_plan(connection, stored.request.id)
+        return await self._plans.find(stored.request.id)

@@ -13,7 +13,6 @@ from server.errors import InvalidRequest
 from server.settings import Settings
 from server.workflows.reference_data import unknown_instruments
 from storage.database import Database
-from storage.errors import NotFound
 from storage.identical_instruments import IdenticalInstrumentRepository
 from storage.portfolios import PortfolioRepository
 from storage.records import TaxRule, Transaction, TransactionPlace
@@ -84,9 +83,4 @@ class TaxDataWorkflow:
             NotFound: There are none of this name, or they begin later.
         """
         async with self._database.transaction() as connection:
-            rules = await TaxRuleRepository(connection).find(jurisdiction)
-        begun = [rule for rule in rules if rule.valid_from <= day]
-        if not begun:
-            first = rules[0].valid_from.isoformat()
-            raise NotFound("tax rules", f"{jurisdiction} on {day.isoformat()} (the first begin on {first})")
-        return begun[-1]
+            return await TaxRuleRepository(connection).find_on(jurisdiction, day)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from google.protobuf import json_format
 from portfolio_optimization.v1 import rebalancing_calls_pb2 as pb
@@ -33,6 +33,8 @@ from storage.rebalances import RebalanceRepository
 from storage.records import Portfolio, PricingPack
 
 _BUY = "buy"
+# Digits that hold the value of the largest sale at the highest price to the last decimal.
+_DIGITS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,12 @@ class TaxWorkflow:
         Raises:
             InvalidRequest: With every fault.
             NotFound: The plan, the portfolio, the pricing pack or the tax rules do not exist.
-            NotReady: The lots of a plan are not there any more, or no tax rules hold on the day.
+            NotReady: The lots of a plan are not there any more.
         """
         spec = checked(read_preview, message, self._settings)
         async with self._database.transaction() as connection:
             question = await _ask(connection, spec)
-        return await asyncio.to_thread(_answer, question)
+        return await asyncio.to_thread(_answer_exactly, question)
 
 
 async def _ask(connection: Connection, spec: PreviewSpec) -> _Question:
@@ -102,6 +104,11 @@ async def _ask(connection: Connection, spec: PreviewSpec) -> _Question:
         # As in the plan, what has no lots is sold without tax.
         sells = tuple(sell for sell in sells if sell.instrument_id in context.lots)
     return _Question(spec, portfolio, context, sells, buys, picks, pack)
+
+
+def _answer_exactly(question: _Question) -> TaxPreview:
+    with localcontext(prec=_DIGITS):
+        return _answer(question)
 
 
 def _answer(question: _Question) -> TaxPreview:

@@ -68,7 +68,18 @@ UPDATE rebalance_batches SET
     done_chunk_count = done_chunk_count + %(chunks)s,
     processor_seconds = processor_seconds + %(processor_seconds)s,
     completed_at = CASE WHEN done_count + %(done)s = portfolio_count THEN %(moment)s::timestamptz END
-WHERE id = %(batch_id)s AND status IN ('pending', 'running');
+WHERE id = %(batch_id)s AND status IN ('pending', 'running')
+RETURNING status;
+
+-- name: pack
+-- Of the packs with prices of the whole target those that leave out least of what is held, of these the newest.
+WITH held AS MATERIALIZED (
+    SELECT DISTINCT instrument_id FROM holdings WHERE portfolio_id = ANY(%(portfolio_ids)s::text[]) AND quantity <> 0
+)
+SELECT packs.id FROM pricing_packs AS packs WHERE packs.instrument_ids @> %(wanted)s::text[]
+ORDER BY (
+    SELECT COUNT(*) FROM unnest(packs.instrument_ids) AS priced(name) JOIN held ON held.instrument_id = priced.name
+) DESC, packs.as_of DESC, packs.created_at DESC, packs.number DESC LIMIT 1;
 
 -- name: items
 SELECT position, portfolio_id, rebalance_id, error, content FROM rebalance_batch_items

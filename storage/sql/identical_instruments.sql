@@ -8,7 +8,7 @@ FROM unnest(%(others)s::text[]) AS others(other);
 
 -- name: lock
 -- In one order, so that two callers wait for each other and never both.
-SELECT id FROM instruments WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE;
+SELECT id FROM instruments WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: find
 SELECT first_id, second_id FROM identical_instruments

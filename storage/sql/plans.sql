@@ -1,12 +1,13 @@
 -- name: insert
 INSERT INTO rebalance_workflows (
     rebalance_id, portfolio_id, status, version, gross_amount, approval_limit, validity_hours, expires_at,
-    max_price_move, max_weight_move, input_hash, input_parts, prices, position_before, position_after, seen_portfolio,
-    seen_packs, created_at
+    max_price_move, max_weight_move, input_hash, input_parts, prices, position_before, last_transaction, position_after,
+    seen_portfolio, seen_packs, created_at
 ) VALUES (
     %(rebalance_id)s, %(portfolio_id)s, %(status)s, %(version)s, %(gross_amount)s, %(approval_limit)s,
     %(validity_hours)s, %(expires_at)s, %(max_price_move)s, %(max_weight_move)s, %(input_hash)s, %(input_parts)s,
-    %(prices)s, %(position_before)s, %(position_after)s, %(seen_portfolio)s, %(seen_packs)s, %(created_at)s
+    %(prices)s, %(position_before)s, %(last_transaction)s, %(position_after)s, %(seen_portfolio)s, %(seen_packs)s,
+    %(created_at)s
 );
 
 -- name: insert_transition
@@ -52,6 +53,18 @@ WHERE rebalance_id = %(rebalance_id)s;
 
 -- name: count_packs
 SELECT COUNT(*) FROM pricing_packs;
+
+-- name: last_transaction
+SELECT COALESCE(MAX(sequence), 0) FROM portfolio_transactions;
+
+-- name: first_later_trade
+SELECT * FROM portfolio_transactions
+WHERE portfolio_id = ANY(%(portfolio_ids)s) AND sequence > %(after)s AND traded_on >= %(since)s
+    AND (
+        (action = 'buy' AND instrument_id = ANY(%(bought)s))
+        OR (action = 'sell' AND instrument_id = ANY(%(sold_at_loss)s) AND COALESCE(gain, -1) < 0)
+    )
+ORDER BY sequence LIMIT 1;
 
 -- name: others_open
 SELECT rebalance_id FROM rebalance_workflows

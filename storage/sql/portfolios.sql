@@ -16,7 +16,8 @@ ON CONFLICT (id) DO UPDATE SET
 UPDATE portfolios SET preferences = %(preferences)s, updated_at = %(updated_at)s WHERE id = %(id)s;
 
 -- name: lock
-SELECT id FROM portfolios WHERE id = %(id)s FOR UPDATE;
+-- Rows that refer to the portfolio can be added meanwhile: their check of the reference does not wait.
+SELECT id FROM portfolios WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: delete_lots
 DELETE FROM tax_lots WHERE portfolio_id = %(id)s;
@@ -59,14 +60,18 @@ CROSS JOIN LATERAL (
 WHERE portfolios.id = ANY(%(ids)s);
 
 -- name: household
-SELECT members.id FROM portfolios AS members JOIN portfolios AS asked ON asked.id = %(id)s
-WHERE members.id = asked.id OR members.account ->> 'household_id' = NULLIF(asked.account ->> 'household_id', '')
-ORDER BY members.id;
+SELECT id FROM portfolios
+WHERE id = %(id)s OR account ->> 'household_id' = (
+    SELECT NULLIF(asked.account ->> 'household_id', '') FROM portfolios AS asked WHERE asked.id = %(id)s
+)
+ORDER BY id;
 
 -- name: lock_household
-SELECT members.id FROM portfolios AS members JOIN portfolios AS asked ON asked.id = %(id)s
-WHERE members.id = asked.id OR members.account ->> 'household_id' = NULLIF(asked.account ->> 'household_id', '')
-ORDER BY members.id FOR UPDATE OF members;
+SELECT id FROM portfolios
+WHERE id = %(id)s OR account ->> 'household_id' = (
+    SELECT NULLIF(asked.account ->> 'household_id', '') FROM portfolios AS asked WHERE asked.id = %(id)s
+)
+ORDER BY id FOR NO KEY UPDATE;
 
 -- name: page
 SELECT portfolios.*, held.*, bought.*

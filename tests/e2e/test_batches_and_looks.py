@@ -22,7 +22,7 @@ from storage.database import Database
 from tests.integration.server.many_portfolios import Model, make_model, store_model, store_portfolios
 
 MODEL = make_model(count=10, days=90)
-NAMES = tuple(f"account-{k:03d}" for k in range(240))
+NAMES = tuple(f"account-{k:03d}" for k in range(150))
 
 
 def fill(service: RunningService, names: Sequence[str], model: Model = MODEL) -> None:
@@ -58,18 +58,18 @@ def await_done(service: RunningService, batch_id: str, least: int) -> None:
 def test_a_batch_that_is_killed_again_and_again_does_each_portfolio_once(
     launcher: Launcher, data_directory: Path
 ) -> None:
-    settings = {"workers": 2, "batch_chunk_portfolios": 60, "drift_monitor_minutes": 0}
+    settings = {"workers": 2, "batch_chunk_portfolios": 50, "drift_monitor_minutes": 0}
     service = launcher.serve(data_directory, **settings)
     fill(service, NAMES)
     batch_id = create(service).batch_id
-    for least in (20, 100):
+    for least in (20, 70):
         await_done(service, batch_id, least)
         assert find(service, batch_id).status == "running"
         service.stop(signal.SIGKILL)
         service = launcher.serve(data_directory, **settings)
     await_done(service, batch_id, len(NAMES))
     batch = find(service, batch_id)
-    assert (batch.status, batch.done_count, batch.failed_count, batch.done_chunk_count) == ("completed", 240, 0, 4)
+    assert (batch.status, batch.done_count, batch.failed_count, batch.done_chunk_count) == ("completed", 150, 0, 3)
     assert create(service).batch_id == batch_id
     for statement in (
         "SELECT COUNT(*) FROM rebalance_batch_items",

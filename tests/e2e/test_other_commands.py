@@ -55,6 +55,19 @@ def test_imported_data_can_be_optimized_at_once(service: RunningService, tmp_pat
     check_weights(answer.target_allocation)
 
 
+def test_policies_are_loaded_once(service: RunningService, tmp_path: Path) -> None:
+    file = tmp_path / "policies.json"
+    policies = [{"id": "own", "max_turnover_pct": 0.1}]
+    file.write_text(json.dumps({"schema_version": "1.0", "policies": policies}), encoding="utf-8")
+    settings = environment(service.data_directory)
+    first, again = (run_command("load-policies", str(file), environment=settings) for _ in range(2))
+    assert (first.code, again.code) == (0, 0), first.output
+    assert "1 new versions, 0 unchanged" in first.output
+    assert "was stored before, nothing written" in again.output
+    file.write_text("{}", encoding="utf-8")
+    assert run_command("load-policies", str(file), environment=settings).code == 1
+
+
 def test_a_refused_import_names_the_row_and_fails(service: RunningService, tmp_path: Path) -> None:
     file = tmp_path / "prices.csv"
     file.write_text("date,AAPL\n2024-01-02,100\n2024-01-03,-5\n", encoding="utf-8")

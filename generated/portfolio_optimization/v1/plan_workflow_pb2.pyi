@@ -46,7 +46,8 @@ class _RebalancePlanStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_R
 class RebalancePlanStatus(_RebalancePlanStatus, metaclass=_RebalancePlanStatusEnumTypeWrapper):
     """Where a plan is on its way. A plan that is proposed, pending or approved lapses by itself when its time is over, when
     what it was made from changes (holdings, lots, cash, account settings), or when prices or weights move beyond its
-    limits on the newest pricing pack with all its prices. From its first execution report on it lapses no more, because
+    limits on the newest pricing pack with all its prices, or when a later trade of the household is a wash sale with one
+    of its own, which is looked for before every step. From its first execution report on it lapses no more, because
     its orders are at the market. One plan of a portfolio at a time is approved.
     """
 

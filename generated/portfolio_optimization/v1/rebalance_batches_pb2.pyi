@@ -36,13 +36,13 @@ class CreateRebalanceBatchRequest(_message.Message):
     """
     summary_only: _builtins.bool
     """Keep only the trades and measures of each plan, as in RebalanceBatchItem, and propose nothing. Otherwise every plan
-    is stored as a proposal.
+    is stored as a proposal, without limit_prices.
     """
     @_builtins.property
     def template(self) -> _rebalancing_pb2.RebalancePlanRequest:
         """The plan to make for every portfolio; its portfolio_id and request_id are empty, validate_only is not set. Target
-        types: custom, benchmark, equal_weight and policy. Without pricing_pack_id all plans are made on the newest pack
-        that has prices of the target's instruments.
+        types: custom, benchmark, equal_weight and policy. Without pricing_pack_id all plans are made on one pack: of those
+        with prices of the target the newest that leaves out least of what the portfolios hold.
         """
 
     @_builtins.property

@@ -28,6 +28,7 @@ from storage.factors import FactorRepository
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
+from storage.tax_rules import TaxRuleRepository
 
 INSTRUMENTS = "ticker,sector,cap\nKO,Consumer Staples,190\nAAPL,Information Technology,810\nXOM,Energy,326\n"
 COLUMNS = {"id": "ticker", "market_cap": "cap"}
@@ -201,3 +202,17 @@ async def test_the_commands_load_a_whole_account(database: Database, tmp_path: P
         assert await run_import(database, arguments, output, errors) == 0
     assert errors.getvalue() == ""
     assert "portfolio p: stored; h.csv, 1 rows, 1 holdings, 0 lots" in output.getvalue()
+
+
+async def test_the_command_loads_tax_rules(database: Database, tmp_path: Path) -> None:
+    header = "valid_from,long_term_months,wash_sale_days,yearly_loss_limit,separate_loss_limit"
+    path = written(tmp_path, "rules.csv", f"{header}\n1978-01-01,12,30,3000,1500\n2030-01-01,24,60,5000,2500\n")
+    parser = argparse.ArgumentParser()
+    add_import_commands(parser.add_subparsers(required=True))
+    arguments = parser.parse_args(["tax-rules", str(path), "--default", "jurisdiction=US"])
+    output, errors = io.StringIO(), io.StringIO()
+    assert await run_import(database, arguments, output, errors) == 0
+    assert output.getvalue() == "tax rules US: stored; rules.csv, 2 rows\n"
+    async with database.transaction() as connection:
+        rules = await TaxRuleRepository(connection).find("US")
+    assert [(rule.valid_from.year, rule.wash_sale_days) for rule in rules] == [(1978, 30), (1989, 30), (2030, 60)]

@@ -115,12 +115,13 @@ async def find_portfolio(database: Database, portfolio_id: str = "one") -> Portf
 
 @dataclass(frozen=True)
 class Order:
-    """A trade of a plan; lots are those that the plan chose for a sale."""
+    """A trade of a plan; lots are those that the plan chose for a sale, each with this gain."""
 
     action: str
     instrument_id: str
     quantity: str
     lots: tuple[tuple[str, str], ...] = ()
+    gain: str = ""
 
 
 SALE = Order("sell", "XOM", "100", (("x2", "40"), ("x1", "60")))
@@ -188,7 +189,9 @@ def _response(
         )
         for lot_id, quantity in order.lots:
             response.tax.sales.append(
-                trade_pb2.TaxLotSale(lot_id=lot_id, instrument_id=order.instrument_id, quantity=quantity)
+                trade_pb2.TaxLotSale(
+                    lot_id=lot_id, instrument_id=order.instrument_id, quantity=quantity, gain_amount=order.gain
+                )
             )
     return response
 

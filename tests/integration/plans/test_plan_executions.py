@@ -207,6 +207,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "zero": ({"quantity": "0", "price_amount": ""}, "quantity"),
     "no price": ({"price_amount": ""}, "price_amount"),
     "zero price": ({"price_amount": "0"}, "price_amount"),
+    "huge value": ({"quantity": "1000000", "price_amount": "1000000000000"}, "price_amount"),
     "infinite price": ({"price_amount": "inf"}, "price_amount"),
     "negative cost": ({"cost_amount": "-0.01"}, "cost_amount"),
     "parts of a cent": ({"cost_amount": "0.005"}, "cost_amount"),

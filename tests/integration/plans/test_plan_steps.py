@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import product
@@ -39,8 +40,12 @@ from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.errors import Conflict, NotFound
 from storage.events import EventRepository
+from storage.identical_instruments import IdenticalInstrumentRepository
 from storage.plans import PlanRepository
-from storage.records import Event
+from storage.portfolios import PortfolioRepository
+from storage.rebalances import RebalanceRepository
+from storage.records import Event, RebalanceRequest, Transaction
+from storage.transactions import TransactionRepository
 
 SMALL = Order("sell", "XOM", "10", (("x2", "10"),))
 Step = Callable[[PlanWorkflow, str], Awaitable[Any]]
@@ -436,3 +441,113 @@ async def test_a_plan_under_execution_does_not_lapse(plans: PlanWorkflow, databa
     assert word(found.workflow) == "approved"
     assert not found.workflow.HasField("expires_at")
     assert word(await plans.record(reports(plan, report("1", SALE)), "oms")) == "executed"
+
+
+LOSS, BACK, LIKE = Order("sell", "XOM", "40", (("x2", "40"),)), Order("buy", "XOM", "10"), Order("buy", "PEP", "10")
+
+
+async def store_household(database: Database) -> None:
+    """A taxable account and a retirement account of one household."""
+    home = {"household_id": "home"}
+    await store_portfolio(database, portfolio(account=home))
+    ira = {**home, "account_type": "ACCOUNT_TYPE_TAX_DEFERRED"}
+    await store_portfolio(database, portfolio("ira", account=ira, lots=(), cash=Decimal(9000)))
+
+
+async def make_identical(database: Database, one: str, other: str) -> None:
+    async with database.transaction() as connection:
+        await IdenticalInstrumentRepository(connection).replace(one, [other])
+
+
+async def execute(plans: PlanWorkflow, plan: str, *items: pb.ExecutionReport) -> None:
+    await approved(plans, plan)
+    await plans.record(reports(plan, *items), "oms")
+
+
+@pytest.mark.parametrize(
+    ("order", "identical", "price", "lapses"),
+    [
+        (BACK, False, "110", True),
+        (LIKE, True, "110", True),
+        (LIKE, False, "110", False),
+        # Sold at a gain there is no loss that a purchase could disallow.
+        (BACK, False, "130", False),
+    ],
+)
+async def test_a_loss_of_the_household_ends_a_plan_that_would_buy_the_shares_back(
+    plans: PlanWorkflow, database: Database, order: Order, price: str, *, identical: bool, lapses: bool
+) -> None:
+    await store_household(database)
+    if identical:
+        await make_identical(database, "PEP", "XOM")
+    waiting = await propose(database, [order], "ira")
+    await execute(plans, await propose(database, [LOSS]), report("1", LOSS, price_amount=price))
+    workflow = await plans.submit(waiting, "", "maker")
+    assert word(workflow) == ("expired" if lapses else "approved")
+    if lapses:
+        assert (
+            "XOM was sold at a loss, and the plan buys it or its like: portfolio one"
+            in workflow.transitions[-1].comment
+        )
+
+
+@pytest.mark.parametrize(("gain", "lapses"), [("-400.00", True), ("400.00", False), ("", False)])
+async def test_a_purchase_of_the_household_ends_a_plan_that_would_sell_at_a_loss(
+    plans: PlanWorkflow, database: Database, gain: str, *, lapses: bool
+) -> None:
+    await store_household(database)
+    waiting = await propose(database, [replace(LOSS, gain=gain)])
+    await plans.submit(waiting, "", "maker")
+    await execute(plans, await propose(database, [BACK], "ira"), report("1", BACK))
+    if not lapses:
+        assert word((await plans.find(waiting)).workflow) == "approved"
+        return
+    with pytest.raises(Conflict, match="has lapsed before its first execution"):
+        await plans.record(reports(waiting, report("1", LOSS)), "oms")
+    last = (await plans.find(waiting)).workflow.transitions[-1]
+    assert "XOM was bought, and the plan sells it or its like at a loss: portfolio ira" in last.comment
+
+
+async def test_old_trades_and_other_trades_of_the_household_end_no_plan(
+    plans: PlanWorkflow, database: Database
+) -> None:
+    await store_household(database)
+    waiting = await propose(database, [BACK], "ira")
+    long_ago = Transaction(
+        portfolio_id="one",
+        id="old",
+        instrument_id="XOM",
+        action="sell",
+        quantity=Decimal(1),
+        price=Decimal(1),
+        traded_on=TODAY - timedelta(days=31),
+        gain=Decimal(-9),
+    )
+    async with database.transaction() as connection:
+        await TransactionRepository(connection).append([long_ago])
+    await execute(plans, await propose(database, [LIKE]), report("1", LIKE))
+    assert word(await plans.submit(waiting, "", "maker")) == "approved"
+
+
+async def test_proposals_in_a_long_transaction_and_writers_of_their_portfolios_do_not_lock_each_other(
+    plans: PlanWorkflow, database: Database
+) -> None:
+    # A batch that has told of one plan holds the lock on events, and goes on to a portfolio that somebody writes who
+    # waits for that lock: adding a plan must not wait for the writer.
+    await store_portfolio(database, portfolio("two"))
+    is_locked = asyncio.Event()
+
+    async def write() -> None:
+        async with database.transaction() as connection:
+            await PortfolioRepository(connection).lock_household("two")
+            is_locked.set()
+            await EventRepository(connection).append(Event(portfolio_id="two", type="drift_detected"))
+
+    async with database.transaction() as connection:
+        await EventRepository(connection).append(Event(portfolio_id="one", type="drift_detected"))
+        writing = asyncio.create_task(write())
+        await is_locked.wait()
+        request = RebalanceRequest(id="p", portfolio_id="two", target_type="custom")
+        assert await RebalanceRepository(connection).create(request) == (request, True)
+    await writing
+    assert [event.portfolio_id for event in await events_of(database)] == ["one", "two"]

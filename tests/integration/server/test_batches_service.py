@@ -59,6 +59,8 @@ async def _fill(service: OpenService) -> None:
     await store_portfolios(database, MODEL, NAMES)
     half = {name: round(weight, 3) for name, weight in list(MODEL.weights.items())[:5]}
     async with database.transaction() as connection:
+        unpriced = Instrument(id="UNPRICED", name="", asset_class="equity", sector="")
+        await InstrumentRepository(connection).put([unpriced])
         weights = {name: _exact(weight) for name, weight in half.items()}
         await BenchmarkRepository(connection).put(Benchmark(id="half", name="Half", weights=weights))
         await BenchmarkRepository(connection).put(Benchmark(id="series", name="A series", index_instrument_id="S000"))
@@ -367,6 +369,7 @@ def test_what_is_cancelled_keeps_what_is_done(service: OpenService) -> None:
         ({"target_type": "benchmark", "benchmark_id": "none"}, CODE.NOT_FOUND, "none"),
         ({"target_type": "benchmark", "benchmark_id": "series"}, CODE.FAILED_PRECONDITION, "series"),
         ({"target_type": "custom", "custom_target": {"GONE": 0.5}}, CODE.NOT_FOUND, "GONE"),
+        ({"target_type": "custom", "custom_target": {"UNPRICED": 0.5}}, CODE.FAILED_PRECONDITION, "prices of UNPRICED"),
         ({"target_type": "equal_weight", "pricing_pack_id": "none"}, CODE.NOT_FOUND, "none"),
         ({"target_type": "policy", "policy_id": "none"}, CODE.NOT_FOUND, "none"),
         ({"target_type": "optimal"}, CODE.INVALID_ARGUMENT, "custom, benchmark"),

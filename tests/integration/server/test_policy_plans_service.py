@@ -190,6 +190,28 @@ def test_a_sale_of_100_at_232_50_costs_39_88(desk: PolicyDesk) -> None:
     assert sale.reason == "Below min quality (5.0 < 6.0)"
 
 
+def test_a_deposit_under_a_policy_buys_what_it_allows_and_sells_nothing(desk: PolicyDesk) -> None:
+    flow = {"strategy": pb.REBALANCE_STRATEGY_CASH_FLOW, "cash_flow_amount": "5000"}
+    plan = desk.plan(request(policy_id="quality_only", **flow))
+    trades = signed_trades(plan)
+    assert set(trades) <= {"AAPL", "JNJ"}
+    assert min(trades.values()) > 0
+    check_cost_and_cash(plan, Decimal(5000))
+    assert {"cash_flow", "excluded", "drift_remains"} <= {note.code for note in plan.notes}
+
+
+def test_the_policy_of_the_preferences(desk: PolicyDesk) -> None:
+    desk.put("kept", SHARES)
+    preferred = policies_pb2.RebalancingPreferences(
+        target_type="policy", policy_id="quality_focused", on_conflict=STAGE
+    )
+    put = policies_pb2.SetRebalancingPreferencesRequest(portfolio_id="kept", preferences=preferred)
+    desk.ask("SetRebalancingPreferences", put)
+    plan = desk.plan(pb.RebalancePlanRequest(portfolio_id="kept", validate_only=True))
+    assert (plan.target_type, plan.policy_id, plan.policy_version) == ("policy", "quality_focused", 1)
+    assert signed_trades(plan) == {"XOM": -125}
+
+
 def test_an_unknown_score_stays_and_is_noted(desk: PolicyDesk) -> None:
     desk.put("unscored", {"NOSCORE": 100, "XOM": 50})
     plan = desk.plan(request("unscored", policy_id="quality_only"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from itertools import permutations
 from typing import Any
 
-import grpc
 import pytest
 from data_examples import prices
 from portfolio_optimization.v1 import portfolio_data_pb2 as pb
@@ -229,10 +229,8 @@ async def test_the_yearly_loss_limit(
 
 async def test_no_rules_hold_on_the_day(stocked: Data, rebalancing: Rebalancing) -> None:
     await put_account(stocked, [tax_lot("1", 1, 1, "1970-01-01")])
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await preview(rebalancing, sale(1, 2), sale_date="1980-01-01")
-    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert "tax rules US begin on 1989-01-01" in (caught.value.details() or "")
+    said = await not_found(preview(rebalancing, sale(1, 2), sale_date="1980-01-01"))
+    assert "US on 1980-01-01 (the first begin on 1989-01-01)" in said
 
 
 # --- recorded transactions
@@ -311,6 +309,8 @@ async def test_unknown_cost_and_date_never_understate_tax(stocked: Data, rebalan
         ({"sales": [sale("200.000001", 1)]}, ["sales[0].quantity"]),
         ({"sale_date": "2026-13-01"}, ["sale_date"]),
         ({"sale_date": "2019-12-31"}, ["sale_date"]),
+        ({"sale_date": "9999-12-31"}, ["sale_date"]),
+        ({"sale_date": "0001-01-01"}, ["sale_date"]),
         ({"lot_method": 0}, ["lot_method"]),
         ({"lot_method": 99}, ["lot_method"]),
         ({"lot_method": SPECIFIC}, ["specific_lots"]),
@@ -355,6 +355,15 @@ async def test_what_does_not_exist_is_not_found(stocked: Data, rebalancing: Reba
     assert "no-plan" in await not_found(rebalancing.PreviewTax(request))
     await put_account(stocked, [OLD])
     assert "pp-0" in await not_found(preview(rebalancing, sale(1, 1), pricing_pack_id="pp-0"))
+
+
+async def test_the_largest_numbers(stocked: Data, rebalancing: Rebalancing) -> None:
+    quantity, price = "999999999999.999999999999", "999999999999999999.99"
+    await put_account(stocked, [tax_lot("1", quantity, 0, "2020-01-02")])
+    answer = await preview(rebalancing, sale(quantity, price))
+    cents = round(Fraction(quantity) * Fraction(price) * 100)
+    assert Fraction(answer.chosen.sales[0].proceeds_amount) * 100 == cents
+    assert answer.chosen.sales[0].gain_amount == answer.chosen.summary.long_term_gain_amount
 
 
 async def test_lots_add_up_to_the_cent(stocked: Data, rebalancing: Rebalancing) -> None:

@@ -4,13 +4,14 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from storage_examples import prices
+from storage_examples import PORTFOLIO, prices
 
 from storage.batches import BatchChunk, BatchItem, BatchRepository, RebalanceBatch
 from storage.change_feed import ChangeFeed
 from storage.database import Database
 from storage.errors import Conflict, NotFound
 from storage.pricing_packs import PricingPackRepository
+from storage.records import PriceTable
 
 LONG, SHORT = 20.0, 0.05
 NAMES = tuple(f"p{k}" for k in range(7))
@@ -176,3 +177,21 @@ async def test_what_is_not_there_is_said(filled: Database):
                 await getattr(BatchRepository(connection), action)("none")
     with pytest.raises(NotFound):
         await create(filled, pricing_pack_id="none")
+
+
+async def test_the_pack_leaves_out_least_of_what_is_held(filled: Database):
+    """The example portfolio holds both instruments; of packs that serve it as well the one that reaches further."""
+    table = prices()
+    stock = PriceTable(("STOCK",), table.dates + 30, table.closes[:, [table.instrument_ids.index("STOCK")]])
+    later = PriceTable(table.instrument_ids, table.dates + 1, table.closes)
+    async with filled.transaction() as connection:
+        batches, packs = BatchRepository(connection), PricingPackRepository(connection)
+        assert await batches.pack_for([PORTFOLIO.id], []) is None
+        both, alone = (await packs.store(table, "test")).id, (await packs.store(stock, "test")).id
+        assert await batches.pack_for([PORTFOLIO.id, "nobody"], []) == both
+        assert await batches.pack_for([PORTFOLIO.id], ["STOCK"]) == both
+        assert await batches.pack_for(["nobody"], []) == alone
+        assert await batches.pack_for([PORTFOLIO.id], ["GONE"]) is None
+        assert await batches.pack_for([PORTFOLIO.id], ["BOND"]) == both
+        newest = (await packs.store(later, "test")).id
+        assert await batches.pack_for([PORTFOLIO.id], []) == newest

@@ -1,4 +1,4 @@
-"""Every set of trades of a small request, one by one, in plain Decimals: no solver, and none of the kernel's formulas."""
+"""Every set of trades of a small request, one by one, in plain Decimals, without a solver or the kernel's formulas."""
 
 import itertools
 import math
@@ -75,7 +75,11 @@ def sales_of(request, name, most):
     if tax.method is LotMethod.LEAST_TAX and counts:
         ways = itertools.product(*(range(int(lot.quantity) + 1) for lot in order))
         filled = [dict(zip((lot.lot_id for lot in order), way, strict=True)) for way in ways]
-        return [Choice(name, -Decimal(sum(w.values())), {k: Decimal(v) for k, v in w.items() if v}) for w in filled if 0 < sum(w.values()) <= most]
+        return [
+            Choice(name, -Decimal(sum(w.values())), {k: Decimal(v) for k, v in w.items() if v})
+            for w in filled
+            if 0 < sum(w.values()) <= most
+        ]
     choices = []
     for quantity in range(1, most + 1):
         left, parts = Decimal(quantity), {}
@@ -98,7 +102,9 @@ class Enumeration:
         self.held = {n: request.holdings.get(n, ZERO) for n in self.names}
         self.total = request.cash + sum((self.held[n] * request.prices[n] for n in self.names), ZERO)
         self.target = {n: request.target_weights.get(n, ZERO) * self.total for n in self.names}
-        self.lots = {n: {lot.lot_id: lot for lot in request.tax.lots.get(n, ())} for n in self.names} if request.tax else {}
+        self.lots = (
+            {n: {lot.lot_id: lot for lot in request.tax.lots.get(n, ())} for n in self.names} if request.tax else {}
+        )
 
     def choices(self, name, stage):
         request, limits, tax = self.request, self.request.limits, self.request.tax
@@ -207,33 +213,46 @@ class Enumeration:
         if limits.max_turnover is not None and turnover > limits.max_turnover * self.total:
             return None
         after = {c.name: (self.held[c.name] + c.quantity) * request.prices[c.name] for c in picked}
-        for limit in limits.weights:
-            weight = sum((limit.coefficients[n] * after[n] for n in limit.coefficients if n in after), ZERO) / self.total
-            if (limit.maximum is not None and weight > limit.maximum) or (limit.minimum is not None and weight < limit.minimum):
-                return None
+        if not self.keeps_weights(after):
+            return None
         error = self.tracking_error(after)
         if limits.max_tracking_error is not None and error > float(limits.max_tracking_error):
             return None
-        tax = short_term = ZERO
-        if request.tax:
-            gains = self.gains(picked)
-            if gains is None:
-                return None
-            short, long, short_term = gains
-            before = request.tax.year_to_date
-            tax = self.tax_on(before.short_term + short, before.long_term + long) - self.tax_on(
-                before.short_term, before.long_term
-            )
-            if limits.max_realized_gain is not None and short + long > limits.max_realized_gain:
-                return None
-            if limits.max_tax is not None and tax > limits.max_tax:
-                return None
+        taxed = self.taxed(picked)
+        if taxed is None:
+            return None
+        tax, short_term = taxed
         if request.distance is TradeDistance.TARGET_VALUE:
             distance = sum((abs(after[n] - self.target[n]) for n in after), ZERO)
         else:
             distance = Decimal(request.risk.aversion / 2 * error**2) * self.total
         weight = request.tax.weight if request.tax else ZERO
         return Outcome(distance + cost + weight * tax, distance, cost, tax, cash, turnover, error, short_term, picked)
+
+    def keeps_weights(self, after):
+        for limit in self.request.limits.weights:
+            value = sum((limit.coefficients[n] * after[n] for n in limit.coefficients if n in after), ZERO)
+            if limit.maximum is not None and value > limit.maximum * self.total:
+                return False
+            if limit.minimum is not None and value < limit.minimum * self.total:
+                return False
+        return True
+
+    def taxed(self, picked):
+        """Tax and short-term gains; None where they break a limit."""
+        request, limits = self.request, self.request.limits
+        if not request.tax:
+            return ZERO, ZERO
+        gains = self.gains(picked)
+        if gains is None:
+            return None
+        short, long, short_term = gains
+        year = request.tax.year_to_date
+        tax = self.tax_on(year.short_term + short, year.long_term + long)
+        tax -= self.tax_on(year.short_term, year.long_term)
+        if limits.max_realized_gain is not None and short + long > limits.max_realized_gain:
+            return None
+        return None if limits.max_tax is not None and tax > limits.max_tax else (tax, short_term)
 
     def tracking_error(self, after):
         risk = self.request.risk
@@ -265,7 +284,7 @@ class Enumeration:
             yield {"past": may_pass, "short": True}
 
     def best(self):
-        """The best outcome of the first stage that has one; in the last stage of those with the least short-term gains."""
+        """The best outcome of the first stage that has one; in the last, of those with the least short-term gains."""
         avoids = bool(self.request.tax) and self.request.tax.avoid_short_term_gains
         for stage in self.stages():
             outcomes = list(self.all_outcomes(stage))

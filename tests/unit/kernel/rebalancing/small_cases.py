@@ -8,12 +8,12 @@ import numpy as np
 
 from kernel.rebalancing.costs import CostModel, PowerImpact
 from kernel.rebalancing.lots import GainRates, LotMethod, TaxLot
-from kernel.rebalancing.request import TradeDistance, TradeLimits, TradeRequest, TradeTax, TrackingRisk, WeightLimit
+from kernel.rebalancing.request import TrackingRisk, TradeDistance, TradeLimits, TradeRequest, TradeTax, WeightLimit
 from kernel.rebalancing.tax import NetGains, TaxRules
 from kernel.rebalancing.wash_exposure import OpenLoss, WashExposure
 from tests.unit.kernel.rebalancing.trade_requests import EXACT
 
-TODAY = date(2026, 6, 1)
+TODAY, SOON = date(2026, 6, 1), date(2026, 6, 10)
 METHODS = [LotMethod.LEAST_TAX] * 3 + [LotMethod.FIFO, LotMethod.LIFO, LotMethod.HIFO, LotMethod.AVOID_SHORT_TERM]
 
 
@@ -41,7 +41,9 @@ def random_wash(rng, names, lots):
         own = tuple((lot.lot_id, lot.quantity) for lot in lots.get(name, ()) if (TODAY - lot.acquired_on).days <= 30)
         elsewhere = Decimal(rng.choice([0, 0, 1, 2]))
         losses = tuple(
-            OpenLoss(Decimal(rng.randint(1, 2)), Decimal(rng.randint(1, 6)), rng.random() < 0.5, TODAY + timedelta(days=9))
+            OpenLoss(
+                Decimal(rng.randint(1, 2)), Decimal(rng.randint(1, 6)), rng.random() < 0.5, TODAY + timedelta(days=9)
+            )
             for _ in range(rng.choice([0, 0, 1, 2]))
         )
         others = frozenset(other for other in names if other != name and rng.random() < 0.2)
@@ -49,7 +51,9 @@ def random_wash(rng, names, lots):
         wash[name] = WashExposure(total, own, Decimal(0), losses, others)
     # An exposure that meets no loss of its own keeps the losses of identical instruments out: those are tested apart.
     identical = set().union(*(exposure.identical for exposure in wash.values())) if wash else set()
-    return {n: e for n, e in wash.items() if not (e.identical and e.open_losses) and not (n in identical and e.open_losses)}
+    return {
+        n: e for n, e in wash.items() if not (e.identical and e.open_losses) and not (n in identical and e.open_losses)
+    }
 
 
 def random_tax(rng, names, holdings, prices):
@@ -79,7 +83,11 @@ def random_risk(rng, names):
     n = len(names)
     reference = numbers.dirichlet(np.ones(n + 1))[:n]
     return TrackingRisk(
-        tuple(names), numbers.normal(0.0, 0.2, (n, 2)), numbers.uniform(0.0, 0.05, n), reference, rng.choice([2.0, 20.0])
+        tuple(names),
+        numbers.normal(0.0, 0.2, (n, 2)),
+        numbers.uniform(0.0, 0.05, n),
+        reference,
+        rng.choice([2.0, 20.0]),
     )
 
 

@@ -41,6 +41,14 @@ def test_a_holding_without_target_leaves_every_relative_band():
     assert stray.breaches == {DriftMeasure.RELATIVE, DriftMeasure.BAND_5_25}
 
 
+def test_what_is_left_over_has_no_relative_band_without_a_target():
+    current = {"A": Decimal("0.94"), "CASH": Decimal("0.06")}
+    report = measure_drift(current, {"A": Decimal(1)}, residual="CASH")
+    assert report.items[1].breaches == {DriftMeasure.MAX_ABSOLUTE}
+    wanted = measure_drift(current, {"A": Decimal("0.9"), "CASH": Decimal("0.1")}, residual="CASH")
+    assert wanted.items[1].breaches == {DriftMeasure.RELATIVE, DriftMeasure.BAND_5_25}
+
+
 def test_an_empty_allocation_has_no_drift():
     report = measure_drift({}, {})
     assert (report.items, report.max_relative, report.breaches) == ((), None, frozenset())

@@ -258,6 +258,16 @@ def test_a_withdrawal_takes_idle_cash_first():
     assert sum(trade.value for trade in more.trades) == 100
 
 
+def test_a_withdrawal_covers_an_overdraft_and_a_floor_too():
+    asked = request(
+        {"A": "600", "B": "500"}, {"A": "0.5", "B": "0.5"}, "-100", limits=TradeLimits(min_cash=Decimal(50))
+    )
+    outcome = apply_strategy(asked, flow("-200"))
+    # 350 bring cash from -100 to 250: of 1,100 in A and B 750 stay, level above their targets of 400 each.
+    assert outcome.request.target_weights == {"A": Decimal("0.375"), "B": Decimal("0.375")}
+    assert plan_trades(outcome.request).cash_after == 250
+
+
 def test_a_withdrawal_is_raised_to_the_cent_with_its_costs():
     costs = CostModel(commission=Decimal(5), impact_bps=Decimal(15))
     asked = request({"A": "30000", "B": "70000"}, {"A": "0.5", "B": "0.5"}, costs=costs)

@@ -11,7 +11,7 @@ import pytest
 from kernel.rebalancing.lots import GainRates, LotMethod, TaxLot
 from kernel.rebalancing.quality import BoundSource, Concession
 from kernel.rebalancing.reasons import MissReason
-from kernel.rebalancing.request import TradeDistance, TradeLimits, TradeRequest, TradeTax, TrackingRisk
+from kernel.rebalancing.request import TrackingRisk, TradeDistance, TradeLimits, TradeRequest, TradeTax
 from kernel.rebalancing.tax import NetGains, TaxRules
 from kernel.rebalancing.trades import plan_trades
 from kernel.rebalancing.wash_exposure import OpenLoss, WashExposure
@@ -79,7 +79,12 @@ def test_methods_fill_in_their_order(method, expected):
 def test_named_lots_are_sold_and_no_others():
     lots = {"A": [lot("one", 5, 10), lot("two", 5, 90)]}
     request = taxed(
-        {"A": 10}, {"A": 100}, {}, lots, method=LotMethod.SPECIFIC, specific={"A": {"two": Decimal(3), "one": Decimal(1)}}
+        {"A": 10},
+        {"A": 100},
+        {},
+        lots,
+        method=LotMethod.SPECIFIC,
+        specific={"A": {"two": Decimal(3), "one": Decimal(1)}},
     )
     plan = plan_trades(request)
     assert sold(plan) == {"two": Decimal(3), "one": Decimal(1)}
@@ -189,7 +194,9 @@ def test_a_purchase_after_a_loss_is_barred_or_priced():
 
 def test_what_is_identical_is_not_bought_beside_a_loss():
     lots = {"A": [lot("a", 10, 150)]}
-    request = taxed({"A": 10}, {"A": 100, "B": 100}, {"B": 1}, lots, wash={"A": WashExposure(identical=frozenset({"B"}))})
+    request = taxed(
+        {"A": 10}, {"A": 100, "B": 100}, {"B": 1}, lots, wash={"A": WashExposure(identical=frozenset({"B"}))}
+    )
     bought = {trade.instrument_id for trade in plan_trades(request).trades}
     assert bought in ({"A"}, set())
 
@@ -200,7 +207,11 @@ def test_the_envelope_makes_the_relaxation_close():
     names = [f"N{i:02d}" for i in range(12)]
     lots = {name: [lot(f"{name}-a", 50, 110 + 2 * i, SHORT), lot(f"{name}-b", 50, 60)] for i, name in enumerate(names)}
     request = taxed(
-        dict.fromkeys(names, 100), dict.fromkeys(names, 100), dict.fromkeys(names, "0.083333"), lots, harvest_losses=True
+        dict.fromkeys(names, 100),
+        dict.fromkeys(names, 100),
+        dict.fromkeys(names, "0.083333"),
+        lots,
+        harvest_losses=True,
     )
     specific = np.full(12, 0.09)
     risk = TrackingRisk(tuple(names), np.full((12, 1), 0.15), specific, np.full(12, 1 / 12), aversion=40.0)

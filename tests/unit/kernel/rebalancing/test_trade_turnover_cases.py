@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from kernel.rebalancing.request import CASH, TradeDistance, TradeLimits, TradeRequest, TrackingRisk
+from kernel.rebalancing.request import CASH, TrackingRisk, TradeDistance, TradeLimits, TradeRequest
 from kernel.rebalancing.trades import plan_trades
 from tests.unit.kernel.rebalancing.golden_cases import load_cases
 from tests.unit.kernel.rebalancing.trade_requests import EXACT, quantities_of
@@ -79,7 +79,9 @@ def test_a_full_rebalance_above_the_cap_stops_at_it():
 def test_investing_idle_cash_counts():
     inputs, expected = CASES["to-05"]["inputs"], CASES["to-05"]["expected"]
     before, after = inputs["w0"], inputs["w1"]
-    request = at_weights([before["A"], before["B"]], [after["A"], after["B"]], expected["half_l1_with_cash"], before["cash"])
+    request = at_weights(
+        [before["A"], before["B"]], [after["A"], after["B"]], expected["half_l1_with_cash"], before["cash"]
+    )
     plan = plan_trades(request)
     assert plan.turnover == expected["half_l1_with_cash"] == expected["max_of_buys_and_sells"]
     assert plan.planned_allocation[CASH] == after["cash"]

@@ -47,6 +47,16 @@ def test_numbers_are_exact_and_preferences_stay_json(tmp_path: Path) -> None:
     assert portfolio.account == {}
 
 
+def test_lots_that_a_wash_sale_changed(tmp_path: Path) -> None:
+    lot = {"instrument_id": "KO", "quantity": 3, "acquired_on": "2022-05-02", "held_since": "2021-07-01"}
+    lots = [{**lot, "id": "a", "replaced_loss": True}, {**lot, "id": "b", "replaced_loss": False}]
+    portfolio = parse_portfolio(json_file(tmp_path, {"id": "p", "lots": lots}), KNOWN)
+    assert [(found.held_since, found.replaced_loss) for found in portfolio.lots] == [
+        (date(2021, 7, 1), True),
+        (date(2021, 7, 1), False),
+    ]
+
+
 def test_lots_alone_make_the_holding(tmp_path: Path) -> None:
     lots = [{"instrument_id": "KO", "quantity": 3}, {"instrument_id": "KO", "quantity": "4.5"}]
     portfolio = parse_portfolio(json_file(tmp_path, {"id": "p", "lots": lots}), KNOWN)

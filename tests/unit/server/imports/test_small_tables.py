@@ -203,6 +203,32 @@ def test_all_faults_of_holdings_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_lots_that_a_wash_sale_changed(tmp_path: Path) -> None:
+    text = (
+        "instrument_id,quantity,acquired_on,cost_per_share,lot_id,held_since,replaced_loss\n"
+        "KO,1,2022-05-02,60,a,2021-07-01,TRUE\nKO,2,2022-05-03,60,b,,false\n"
+    )
+    first, second = parse_holdings(csv_file(tmp_path, text), TableOptions(), KNOWN).positions.lots
+    assert (first.held_since, first.replaced_loss) == (date(2021, 7, 1), True)
+    assert (second.held_since, second.replaced_loss) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("cells", "column"),
+    [
+        ("2022-05-02,2022-05-03,", "held_since"),
+        (",2022-05-01,", "held_since"),
+        ("2022-05-02,soon,", "held_since"),
+        ("2022-05-02,,yes", "replaced_loss"),
+    ],
+)
+def test_wrong_changes_of_lots_are_named(tmp_path: Path, cells: str, column: str) -> None:
+    text = f"instrument_id,quantity,acquired_on,held_since,replaced_loss\nKO,1,{cells}\n"
+    with pytest.raises(ImportRefusedError) as refused:
+        parse_holdings(csv_file(tmp_path, text), TableOptions(), KNOWN)
+    assert [found for _, found, _ in faults(refused)] == [column]
+
+
 # --- factors
 
 
