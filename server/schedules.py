@@ -38,10 +38,15 @@ Calendars: TypeAlias = Callable[[str], Awaitable[Calendar]]
 
 @dataclass(frozen=True, slots=True)
 class LookDates:
-    """When the schedule looks at a portfolio next, and when it did last; None where it does not or did not."""
+    """When the schedule looks at a portfolio next, and when it did last; None where it does not or did not.
+
+    Attributes:
+        last_note: What came of the last look; empty where there was none.
+    """
 
     next_on: date | None
     last_on: date | None
+    last_note: str = ""
 
 
 class CalendarShelf:
@@ -98,13 +103,13 @@ async def next_look(connection: Connection, portfolio_id: str, now: datetime, ca
     looks = LookRepository(connection)
     known, sessions = await looks.find_schedule(portfolio_id), await looks.sessions(portfolio_id)
     if known is None:
-        return LookDates(None, sessions.looked_at)
+        return LookDates(None, sessions.looked_at, sessions.note)
     try:
         calendar = await calendars(known.exchange)
         due = calendar.due(known.schedule, now.date() - _LOOK_BACK, now.date() + _LOOK_BACK)
     except ProblemError:  # a calendar that nobody knows any more looks at nothing
-        return LookDates(None, sessions.looked_at)
+        return LookDates(None, sessions.looked_at, sessions.note)
     opened = [day for day in due if calendar.opens_at(day) <= now]
     waits = opened and calendar.opens_at(opened[-1]) > known.since and opened[-1] > (sessions.begun or date.min)
     upcoming = opened[-1] if waits else next((day for day in due if day not in opened), None)
-    return LookDates(upcoming, sessions.looked_at)
+    return LookDates(upcoming, sessions.looked_at, sessions.note)

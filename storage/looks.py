@@ -68,10 +68,11 @@ class ScheduledLook:
 
 @dataclass(frozen=True, slots=True)
 class LookedSessions:
-    """The newest session of a portfolio with a look of any status, and with one that came to its end."""
+    """The newest session of a portfolio with a look of any status, and with one that came to its end, and to which."""
 
     begun: date | None
     looked_at: date | None
+    note: str
 
 
 @dataclass(frozen=True, slots=True)

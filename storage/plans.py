@@ -124,6 +124,10 @@ class PlanRepository(Repository):
         parameters = {"portfolio_id": portfolio_id, "rebalance_id": rebalance_id}
         return await self._scalars(self._sql["others_open"], parameters)
 
+    async def open_in_household(self, portfolio_id: str) -> list[str]:
+        """The plans that may lapse of the other portfolios of a portfolio's household."""
+        return await self._scalars(self._sql["open_in_household"], {"portfolio_id": portfolio_id})
+
     async def other_approved(self, portfolio_id: str, rebalance_id: str) -> str | None:
         """Another plan of the portfolio that is approved, if there is one."""
         parameters = {"portfolio_id": portfolio_id, "rebalance_id": rebalance_id}

@@ -38,6 +38,11 @@ class SaleLot:
     own: Decimal
 
     @property
+    def purchase(self) -> str:
+        """What parts that a wash sale split off one purchase have in common."""
+        return self.lot.lot_id.rpartition("~")[0] or self.lot.lot_id
+
+    @property
     def is_loss(self) -> bool:
         """Whether it is sold at a loss."""
         return self.gain < ZERO
@@ -59,6 +64,7 @@ class LotBook:
             disallowed.
         open_losses: Losses that a purchase now would disallow, in the order of the sales.
         identical: Instruments that replace this one when they are bought.
+        literal: Whether shares left of a purchase replace those sold from it.
     """
 
     lots: tuple[SaleLot, ...]
@@ -66,6 +72,16 @@ class LotBook:
     replacements: Decimal
     open_losses: tuple[OpenLoss, ...]
     identical: frozenset[str]
+    literal: bool = False
+
+    @property
+    def replacing(self) -> tuple[SaleLot, ...]:
+        """The lots that hold replacements."""
+        return tuple(lot for lot in self.lots if lot.own)
+
+    def replaces(self, lot: SaleLot, sold: SaleLot) -> bool:
+        """Whether what stays of a lot replaces what is sold from one; not when both are parts of one purchase."""
+        return self.literal or lot.purchase != sold.purchase
 
     def fill(self, quantity: Decimal) -> LotParts:
         """A sale filled in the order of the lots."""
@@ -180,6 +196,7 @@ def _lot_book(
         replacements=max(ZERO, elsewhere),
         open_losses=losses,
         identical=exposure.identical,
+        literal=exposure.literal,
     )
 
 

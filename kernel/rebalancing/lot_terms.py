@@ -93,7 +93,7 @@ class LotTerms:
         return washes or float(available) < side.most
 
     def _watches(self, lots: LotBook) -> bool:
-        return bool(lots.replacements or lots.identical or any(lot.own for lot in lots.lots))
+        return bool(lots.replacements or lots.identical or lots.replacing)
 
     def _add_sale(self, side: Side, lots: LotBook) -> tuple[LotColumn, ...]:
         columns = self._add_lots(side, lots)
@@ -136,7 +136,7 @@ class LotTerms:
         """Whether every sale of a lot at a loss is a wash sale that the plan must not make."""
         if self._tax.price_wash_sales:
             return False
-        others = (other for other in lots.lots if other.own and other is not lot)
+        others = (other for other in lots.replacing if lots.replaces(other, lot))
         return bool(lots.replacements) or any(other.available < other.lot.quantity for other in others)
 
     def _keep_order(self, side: Side, columns: Sequence[LotColumn]) -> None:
@@ -164,9 +164,8 @@ class LotTerms:
     def _avoid_losses(self, side: Side, lots: LotBook, columns: Sequence[LotColumn]) -> None:
         """A lot is sold at a loss only when all others that replace it are sold off."""
         sold = {lot.lot.lot.lot_id: lot.column for lot in columns}
-        replacing = [lot for lot in lots.lots if lot.own]
         for loss in columns:
-            others = [lot for lot in replacing if lot is not loss.lot]
+            others = [lot for lot in lots.replacing if lots.replaces(lot, loss.lot)]
             if not loss.lot.is_loss or not others:
                 continue
             flag = self._assembly.flag()
@@ -182,16 +181,16 @@ class LotTerms:
         losses = sorted(
             (lot for lot in columns if lot.lot.is_loss), key=lambda lot: (lot.lot.lot.acquired_on, lot.lot.lot.lot_id)
         )
-        if not losses or not (lots.replacements or any(lot.own for lot in lots.lots)):
+        if not losses or not (lots.replacements or lots.replacing):
             return
-        remaining = {lot.lot.lot_id: self._remaining(lot, columns, side) for lot in lots.lots if lot.own}
+        remaining = [(lot, self._remaining(lot, columns, side)) for lot in lots.replacing]
         before = Affine()
         reached = 0.0
         for lot in losses:
             reached += lot.most
             replacing = Affine(constant=float(lots.replacements / side.scale.shares))
-            for lot_id, rest in remaining.items():
-                if lot_id != lot.lot.lot.lot_id:
+            for other, rest in remaining:
+                if lots.replaces(other, lot.lot):
                     replacing.add(rest.terms, 1.0, rest.constant)
             before = self._disallow(side, lot, before, (replacing, reached))
 

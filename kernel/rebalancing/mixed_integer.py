@@ -27,14 +27,14 @@ Vector = NDArray[np.float64]
 _RELAXED_ROUNDS, _WHOLE_ROUNDS = 40, 30
 # Tangents are added where a curve lacks more than this, in units of the objective.
 _DEEP = 1e-7
-# A dive fixes what is so near to a whole number, or else this share of what is left.
-_SETTLED, _SHARE = 1e-6, 0.25
+# A dive fixes what is so near to a whole number, or else this share of what is left and no less than that of all.
+_SETTLED, _SHARE, _LEAST = 1e-6, 0.3, 0.1
 # The local search around what a dive finds.
 _IMPROVE_ROUNDS, _IMPROVE_NODES, _AGREES = 3, 50, 0.1
 # The relaxation is done when all curves together lack this fraction of the objective.
 _RELAXED_LACK = 1e-4
 # Its share of the time limit.
-_RELAXED_TIME = 0.4
+_RELAXED_TIME = 0.3
 # Rows of curves may be broken by this much, relatively: rounding decides further on.
 _KEPT = 1e-7
 
@@ -179,11 +179,8 @@ class _Search:
         self._assembly, self._cost, self._constant, self._settings = assembly, cost, constant, search
         self._curves, self._rows = CurveTable(assembly.curves, len(cost)), list(assembly.rows)
         self._rows += [curve.tangent(seed) for curve in assembly.curves for seed in curve.seeds]
-        self._held = [
-            row
-            for row in assembly.rows
-            if row[0].keys() & ({*self._curves.values.tolist(), *(bowl.value for bowl in assembly.bowls)})
-        ]
+        lifted = {*self._curves.values.tolist(), *(bowl.value for bowl in assembly.bowls)}
+        self._held = [row for row in assembly.rows if row[0].keys() & lifted]
         self._seconds, self._nodes = 0.0, 0
         self._bound = self._relaxation = -math.inf
         self._best: Vector | None = None
@@ -251,10 +248,11 @@ class _Search:
     def _decided(self, highs: highspy.Highs, x: Vector, columns: NDArray[np.intp]) -> Vector | None:
         """Rounds columns part by part, those next to a whole number first; None where that leads nowhere."""
         point: Vector | None = x
+        least = math.ceil(_LEAST * len(columns))
         while len(columns) and point is not None:
             away = np.abs(point[columns] - np.round(point[columns]))
             order = np.argsort(away, kind="stable")
-            count = max(int((away <= _SETTLED).sum()), math.ceil(_SHARE * len(columns)))
+            count = max(int((away <= _SETTLED).sum()), math.ceil(_SHARE * len(columns)), min(least, len(columns)))
             point = None
             while point is None and count:
                 part = columns[order[:count]]
@@ -303,7 +301,7 @@ class _Search:
             self._solve(highs)
             if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
                 return
-            x = np.array(highs.getSolution().col_value)
+            x = self._whole_point(highs)
             self._note(x)
             if not self._cut(x, _DEEP) and self._best_objective >= before:
                 return
@@ -332,8 +330,13 @@ class _Search:
         if end in (SearchEnd.SOLVED, SearchEnd.LIMIT):
             self._bound = max(self._bound, float(info.mip_dual_bound))
         if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
-            self._note(np.array(highs.getSolution().col_value))
+            self._note(self._whole_point(highs))
         return end
+
+    def _whole_point(self, highs: highspy.Highs) -> Vector:
+        """The solution with its whole columns made so: a flag near zero would divide noise by noise."""
+        x = np.array(highs.getSolution().col_value)
+        return np.where(self._assembly.whole, np.round(x), x)
 
     def _solver(self, *, whole: bool) -> highspy.Highs:
         highs = highspy.Highs()  # type: ignore[no-untyped-call]  # its stubs leave it out

@@ -87,6 +87,7 @@ def find_plan(book: Book, search: SearchSettings) -> Found:
     trades = None
     if result.end not in (SearchEnd.INFEASIBLE, SearchEnd.FAILED):
         trades = _within_limits(book, result.trades or no_trades(book), scope, remaining(search, spent))
+        trades = _better(book, trades, no_trades(book))
     return Found(
         book=book,
         end=result.end,
@@ -153,6 +154,14 @@ def _within_limits(book: Book, trades: Trades, scope: Scope, search: SearchSetti
     candidates = (resized and drop_least_useful(book, resized), drop_least_useful(book, trades), no_trades(book))
     valid = [candidate for candidate in candidates if candidate is not None and not settle(book, candidate).violation]
     return min(valid, key=lambda candidate: settle(book, candidate).objective, default=None)
+
+
+def _better(book: Book, trades: Trades | None, others: Trades) -> Trades | None:
+    """The better of two sets of trades, where the others keep the limits: a stopped search may have missed them."""
+    outcome = settle(book, others)
+    if outcome.violation or (trades is not None and settle(book, trades).objective <= outcome.objective):
+        return trades
+    return others
 
 
 def _same_directions(book: Book, quantities: tuple[Decimal, ...]) -> Book:

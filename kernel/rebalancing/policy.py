@@ -36,6 +36,8 @@ _WEIGHT = Decimal(1).scaleb(-12)
 # Loosened limits are rounded up to a ten-thousandth of a percentage point.
 _STEPS = 1_000_000
 _ROOMS = (0, 1, 10)
+# Where limits contradict each other at any turnover, these give way in this order on the way to a stage's goal.
+_GIVING_WAY = ("max_tracking_error", "max_sector", "max_single_position")
 # A least change of limits above it, in weights, is no rounding of solvers.
 _CONTRADICTION = 1e-6
 
@@ -45,6 +47,7 @@ class PolicyTarget:
     """Where a policy leads, as far as it could be applied.
 
     Attributes:
+        case: What was applied to what.
         status: OPTIMAL with weights; INFEASIBLE where the limits contradict each other; else why there are none.
         message: One sentence on it.
         weights: Target by instrument, cash left out; None where there is none.
@@ -214,7 +217,8 @@ def _staged(case: PolicyCase, settings: Settings) -> PolicyTarget | None:
 
     The goal is what the policy leads to when turnover does not count. Limits that are broken now may stay broken but
     not further; only exclusion may raise the tracking error. Where the other limits contradict each other at any
-    turnover, nothing is bought beyond them and what is sold stays in cash. None where no step keeps the limits.
+    turnover, the goal is what comes nearest to them, nothing is bought beyond them and what is sold and not placed
+    stays in cash. None where no step keeps the limits.
     """
     case = replace(case, do_not_buy=case.do_not_buy | case.excluded)
     limits, leaving = LimitNumbers.of(case, case.limits), case.excluded - case.do_not_sell
@@ -224,7 +228,7 @@ def _staged(case: PolicyCase, settings: Settings) -> PolicyTarget | None:
     if goal is None:
         unattainable = _explained(_at_any_turnover(case), next(settings.shares(2)))
         limits, freely = (replace(part, max_cash=math.inf) for part in (limits, freely))
-        goal = _first_of(_as_now(case, freely, leaving), reference, settings)
+        goal = _first_of(_as_now(case, freely, leaving), _attainable(case, reference, settings), settings)
     least = None if goal is None else _least_held(case, limits, leaving, settings)
     if goal is None or goal.weights is None or least is None:
         return None
@@ -236,6 +240,15 @@ def _staged(case: PolicyCase, settings: Settings) -> PolicyTarget | None:
     kept = case.limits if tracked else replace(case.limits, max_tracking_error=None)
     named = dict(zip(case.names, goal.weights.tolist(), strict=True))
     return replace(_reached(case, found, kept), no_worse=True, explanation=unattainable, goal=named)
+
+
+def _attainable(case: PolicyCase, reference: Vector, settings: Settings) -> Vector:
+    """Where limits that contradict each other lead when they give way as little as possible, tracking error first."""
+    near = _relaxed(replace(_at_any_turnover(case), relax_order=_GIVING_WAY), next(settings.shares(2)))
+    if near is None or near.weights is None:
+        return reference
+    named = [float(near.weights.get(name, 0)) for name in case.names[:-1]]
+    return np.array([*named, 1.0 - sum(named)])
 
 
 def _at_any_turnover(case: PolicyCase) -> PolicyCase:

@@ -67,6 +67,7 @@ class PolicyCase:
         min_cash: Least weight of cash, >= 0.
         do_not_buy: Instruments whose weight may not rise.
         do_not_sell: Instruments whose weight may not fall.
+        on_conflict: What happens when the limits contradict each other.
         relax_order: For RELAX: names of `LOOSENABLE`, first the one to loosen first.
     """
 

@@ -112,7 +112,7 @@ class TradeProgram:
         self._book = book
         self._total = book.total_value
         unit = (self._total or Decimal(1)) / _UNITS_PER_PORTFOLIO
-        self._frame = Frame(book, scope or Scope(), unit, reserve)
+        self._frame = Frame(book, scope or Scope(), unit, reserve, float(self._total / unit))
         self._unit = unit
         self._ranges = TradeRanges(self._frame)
         self._reserve = reserve or ZERO

@@ -39,9 +39,9 @@ def add_risk(frame: Frame) -> Affine:
     risk, book, assembly = frame.book.risk, frame.book, frame.assembly
     assert risk is not None
     row = {name: k for k, name in enumerate(risk.names)}
-    active = -risk.reference.astype(float)
+    active, total = -risk.reference.astype(float), book.total_value
     for position in book.positions:
-        active[row[position.instrument_id]] += float(position.value / book.total_value)
+        active[row[position.instrument_id]] += float(position.value / total)
     factors, rest = _largest_first(risk.factors)
     exposures = [Affine(constant=PERCENT * float(start)) for start in factors.T @ active]
     variance = Affine(constant=PERCENT**2 * float(risk.specific @ active**2))

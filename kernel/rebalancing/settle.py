@@ -218,7 +218,7 @@ def realised(book: Book, trades: Trades) -> SaleGains:
     """Adds up what the sales realise, and what wash sales disallow of it.
 
     The first shares sold at a loss are disallowed, in the order of their purchase, as many as replacements remain;
-    shares of a lot that is itself a replacement do not count against themselves. Purchases replace shares sold at a
+    shares of one purchase replace each other only by the literal reading. Purchases replace shares sold at a
     loss before, in the order of the sales.
 
     Args:
@@ -253,17 +253,14 @@ def realised(book: Book, trades: Trades) -> SaleGains:
 
 def _disallowed_shares(lots: LotBook, sale: LotParts) -> dict[str, Decimal]:
     sold = {lot.lot.lot_id: quantity for lot, quantity in sale}
-    own = {
-        lot.lot.lot_id: min(lot.own, lot.lot.quantity - sold.get(lot.lot.lot_id, ZERO)) for lot in lots.lots if lot.own
-    }
-    every = lots.replacements + sum(own.values(), ZERO)
+    stays = [(lot, min(lot.own, lot.lot.quantity - sold.get(lot.lot.lot_id, ZERO))) for lot in lots.replacing]
     refused: dict[str, Decimal] = {}
     used = ZERO
     for lot, quantity in sorted(sale, key=lambda part: (part[0].lot.acquired_on, part[0].lot.lot_id)):
-        lot_id = lot.lot.lot_id
         if lot.is_loss:
-            refused[lot_id] = max(ZERO, min(quantity, every - own.get(lot_id, ZERO) - used))
-            used += refused[lot_id]
+            own = sum((shares for other, shares in stays if lots.replaces(other, lot)), ZERO)
+            refused[lot.lot.lot_id] = max(ZERO, min(quantity, lots.replacements + own - used))
+            used += refused[lot.lot.lot_id]
     return refused
 
 

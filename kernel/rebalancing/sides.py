@@ -105,6 +105,7 @@ class Frame:
         scope: Which trades are allowed.
         unit: Money per unit of the program.
         reserve: Money by which limits are tightened, for what rounding may take; None loosens them by what it may give.
+        total: Value of the portfolio in units.
         assembly: The program so far.
         sides: Of all positions.
     """
@@ -113,14 +114,10 @@ class Frame:
     scope: Scope
     unit: Decimal
     reserve: Decimal | None
+    total: float
     assembly: Assembly = field(default_factory=Assembly)
     sides: list[Side] = field(default_factory=list)
 
     def units(self, amount: Decimal) -> float:
         """Money in units."""
         return float(amount / self.unit)
-
-    @property
-    def total(self) -> float:
-        """Value of the portfolio in units."""
-        return float(self.book.total_value / self.unit)

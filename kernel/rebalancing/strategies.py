@@ -45,6 +45,7 @@ class Strategy:
     """A strategy with its numbers.
 
     Attributes:
+        kind: Which one.
         cash_flow: Of CASH_FLOW: the deposit (positive) or withdrawal (negative), money.
         measure: Of THRESHOLD.
         threshold: Of THRESHOLD, fraction above 0; the 5/25 band has none.

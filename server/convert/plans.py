@@ -11,6 +11,7 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from kernel.performance import PerformanceReport
 from kernel.rebalancing.drift import measure_drift
 from kernel.rebalancing.money import to_cents
+from kernel.rebalancing.remarks import Remark
 from kernel.rebalancing.trades import TradeAction, TradePlan
 from server.compute.rebalance import RebalanceAnswer
 from server.compute.restrictions import held_remarks, lot_remarks
@@ -32,6 +33,8 @@ from server.convert.trades import write_note, write_trade
 from server.plan_preparing import PreparedPlan
 from server.rebalance_specs import RebalanceSpec
 from server.specs import CASH
+
+_NO_TRADES = "no_trades"
 
 
 def life_of_plan(answer: RebalanceAnswer) -> str:
@@ -60,13 +63,19 @@ def write_plan(answer: RebalanceAnswer, prepared: PreparedPlan) -> pb.RebalanceP
         target_allocation=_with_cash(answer.target) if answer.plan is not None else {},
         provenance=write_plan_provenance(inputs.market, answer.estimate, spec.optimization),
         data_findings=[] if answer.estimate is None else write_findings(answer.estimate.window.findings),
-        notes=write_remarks((*prepared.remarks, *answer.remarks)),
+        notes=write_remarks(_remarks(answer, prepared)),
     )
     if answer.plan is not None:
         _write_trades(message, answer, answer.plan, prepared)
     else:
         _write_missing_target(message, answer)
     return message
+
+
+def _remarks(answer: RebalanceAnswer, prepared: PreparedPlan) -> Iterator[Remark]:
+    """What restricts the plan and what its strategy says; a strategy that calls for no trade may find others do."""
+    trades = () if answer.plan is None else answer.plan.trades
+    return (r for r in (*prepared.remarks, *answer.remarks) if not (trades and r.code == _NO_TRADES))
 
 
 def _write_missing_target(message: pb.RebalancePlanResponse, answer: RebalanceAnswer) -> None:
@@ -125,9 +134,9 @@ def _write_notes(
     sold = {trade.instrument_id for trade in plan.trades if trade.action is TradeAction.SELL}
     message.notes.extend(write_remarks(lot_remarks(prepared.holdings.portfolio.lots, sold)))
     message.notes.extend(_tax_notes(answer, plan))
-    if plan.feasible and not plan.trades:
+    if plan.feasible and not plan.trades and not any(note.code == _NO_TRADES for note in message.notes):
         text = "no trade brings the portfolio nearer to its target"
-        message.notes.append(pb.PlanNote(code="no_trades", message=text))
+        message.notes.append(pb.PlanNote(code=_NO_TRADES, message=text))
 
 
 def _planned_shares(plan: TradePlan, prepared: PreparedPlan) -> dict[str, Decimal]:

@@ -36,6 +36,7 @@ class PolicyCalls:
             preferences=found.preferences,
             next_look_on=write_day(found.looks.next_on),
             last_look_on=write_day(found.looks.last_on),
+            last_look_note=found.looks.last_note,
         )
 
     async def SetRebalancingPreferences(

@@ -113,6 +113,7 @@ class PlanWorkflow:
         if refusal is not None:
             # Only now: that the plan lapsed is to stay.
             raise refusal
+        await self._look_at_household(plan.state.portfolio_id)
         return answer
 
     async def look(self, rebalance_id: str) -> bool:
@@ -138,6 +139,13 @@ class PlanWorkflow:
             if len(stale) < _LOOKS_AT_A_TIME:
                 return lapsed
             after = stale[-1]
+
+    async def _look_at_household(self, portfolio_id: str) -> None:
+        """Executions in one account may be wash sales with what others plan."""
+        async with self._database.transaction() as connection:
+            others = await PlanRepository(connection).open_in_household(portfolio_id)
+        for rebalance_id in others:
+            await self._look_alone(rebalance_id)
 
     async def _look_alone(self, rebalance_id: str) -> bool:
         """A look whose failure keeps nobody from looking at the other plans."""

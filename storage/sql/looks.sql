@@ -45,7 +45,8 @@ SET status = %(status)s, note = %(note)s, rebalance_id = %(rebalance_id)s, ended
 WHERE portfolio_id = %(portfolio_id)s AND session = %(session)s AND status = 'pending';
 
 -- name: sessions
-SELECT MAX(session) AS begun, MAX(session) FILTER (WHERE status IN ('done', 'failed')) AS looked_at
+SELECT MAX(session) AS begun, MAX(session) FILTER (WHERE status IN ('done', 'failed')) AS looked_at,
+    COALESCE((array_agg(note ORDER BY session DESC) FILTER (WHERE status IN ('done', 'failed')))[1], '') AS note
 FROM scheduled_looks WHERE portfolio_id = %(portfolio_id)s;
 
 -- name: unmeasured

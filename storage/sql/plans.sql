@@ -72,6 +72,14 @@ WHERE portfolio_id = %(portfolio_id)s AND rebalance_id <> %(rebalance_id)s
     AND status IN ('proposed', 'pending_approval', 'approved')
 ORDER BY rebalance_id;
 
+-- name: open_in_household
+SELECT workflows.rebalance_id FROM rebalance_workflows AS workflows
+JOIN portfolios AS others ON others.id = workflows.portfolio_id
+JOIN portfolios AS own ON own.account ->> 'household_id' = others.account ->> 'household_id'
+WHERE own.id = %(portfolio_id)s AND others.id <> own.id AND own.account ->> 'household_id' <> ''
+    AND workflows.status IN ('proposed', 'pending_approval', 'approved') AND workflows.position_after IS NULL
+ORDER BY workflows.rebalance_id;
+
 -- name: other_approved
 SELECT rebalance_id FROM rebalance_workflows
 WHERE portfolio_id = %(portfolio_id)s AND rebalance_id <> %(rebalance_id)s AND status = 'approved';

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from conftest import Launcher
 from portfolio_optimization.v1 import rebalance_batches_pb2 as pb
 from portfolio_optimization.v1.rebalancing_service_pb2_grpc import RebalancingServiceStub
@@ -101,9 +100,8 @@ def schedule(service: RunningService, names: Sequence[str], action: str) -> None
         )
 
 
-@pytest.mark.parametrize("least", [1, 6])
 def test_looks_of_a_worker_that_is_killed_are_done_once(
-    launcher: Launcher, open_directory: Path, database_url: str, least: int
+    launcher: Launcher, open_directory: Path, database_url: str
 ) -> None:
     unused, names = open_directory / "unused", NAMES[:12]
     settings = {"database_url": database_url, "drift_monitor_minutes": 0, "schedule_scan_seconds": 0.2, "workers": 1}
@@ -112,7 +110,7 @@ def test_looks_of_a_worker_that_is_killed_are_done_once(
     schedule(service, names, "SUBMIT")
     worker = launcher.work(unused, load_sample=False, **settings)
     made = "SELECT COUNT(*) FROM rebalance_requests"
-    await_that(lambda: service.count(made) >= least, f"plans are made:\n{worker.output}")
+    await_that(lambda: service.count(made) > 2, f"plans are made:\n{worker.output}")
     worker.stop(signal.SIGKILL)
     others = [launcher.work(unused, load_sample=False, **settings) for _ in range(2)]
     done = "SELECT COUNT(*) FROM scheduled_looks WHERE status = 'done'"

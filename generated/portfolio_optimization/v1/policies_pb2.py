@@ -27,7 +27,7 @@ from portfolio_optimization.v1 import drift_pb2 as portfolio__optimization_dot_v
 from portfolio_optimization.v1 import rebalancing_pb2 as portfolio__optimization_dot_v1_dot_rebalancing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(portfolio_optimization/v1/policies.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%portfolio_optimization/v1/drift.proto\x1a+portfolio_optimization/v1/rebalancing.proto\"\xf8\x06\n\x16RebalancingPreferences\x12\x13\n\x0btarget_type\x18\x01 \x01(\t\x12Z\n\rcustom_target\x18\x02 \x03(\x0b\x32\x43.portfolio_optimization.v1.RebalancingPreferences.CustomTargetEntry\x12\x11\n\tpolicy_id\x18\x03 \x01(\t\x12K\n\x0bon_conflict\x18\x04 \x01(\x0e\x32\x31.portfolio_optimization.v1.PolicyConflictHandlingH\x00\x88\x01\x01\x12\x13\n\x0brelax_order\x18\x05 \x03(\t\x12\x43\n\x08strategy\x18\x06 \x01(\x0e\x32,.portfolio_optimization.v1.RebalanceStrategyH\x01\x88\x01\x01\x12\x37\n\x05\x64rift\x18\x07 \x01(\x0b\x32(.portfolio_optimization.v1.DriftSettings\x12\x43\n\x08schedule\x18\x08 \x01(\x0e\x32,.portfolio_optimization.v1.RebalanceScheduleH\x02\x88\x01\x01\x12\x10\n\x08\x65xchange\x18\t \x01(\t\x12\x44\n\x0b\x63onstraints\x18\n \x01(\x0b\x32/.portfolio_optimization.v1.RebalanceConstraints\x12\x1d\n\x15\x61pproval_limit_amount\x18\x0b \x01(\t\x12\x1f\n\x17\x61pproval_validity_hours\x18\x0c \x01(\x01\x12\x16\n\x0emax_price_move\x18\r \x01(\x01\x12\x17\n\x0fmax_weight_move\x18\x0e \x01(\x01\x12\x14\n\x0c\x61lert_emails\x18\x0f \x03(\t\x12I\n\x10scheduled_action\x18\x10 \x01(\x0e\x32*.portfolio_optimization.v1.ScheduledActionH\x03\x88\x01\x01\x12\x17\n\x0foptimization_id\x18\x11 \x01(\t\x1a\x33\n\x11\x43ustomTargetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_on_conflictB\x0b\n\t_strategyB\x0b\n\t_scheduleB\x13\n\x11_scheduled_action\"8\n GetRebalancingPreferencesRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\"\xad\x01\n!GetRebalancingPreferencesResponse\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x46\n\x0bpreferences\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\x12\x14\n\x0cnext_look_on\x18\x03 \x01(\t\x12\x14\n\x0clast_look_on\x18\x04 \x01(\t\"\x80\x01\n SetRebalancingPreferencesRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x46\n\x0bpreferences\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\"\x81\x01\n!SetRebalancingPreferencesResponse\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x46\n\x0bpreferences\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\"\xfe\x02\n\x06Policy\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1e\n\x11min_quality_score\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12 \n\x13max_single_position\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_sector\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12max_tracking_error\x18\x07 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0cmax_turnover\x18\x08 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\x0emethod_version\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_min_quality_scoreB\x16\n\x14_max_single_positionB\r\n\x0b_max_sectorB\x15\n\x13_max_tracking_errorB\x0f\n\r_max_turnover\"b\n\x13\x43reatePolicyRequest\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.portfolio_optimization.v1.Policy\x12\x18\n\x10previous_version\x18\x02 \x01(\r\"I\n\x14\x43reatePolicyResponse\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.portfolio_optimization.v1.Policy\"6\n\x10GetPolicyRequest\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"F\n\x11GetPolicyResponse\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.portfolio_optimization.v1.Policy\"\\\n\x13ListPoliciesRequest\x12\x1e\n\x16include_older_versions\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x14ListPoliciesResponse\x12\x33\n\x08policies\x18\x01 \x03(\x0b\x32!.portfolio_optimization.v1.Policy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd5\x01\n\x11RebalanceSchedule\x12\"\n\x1eREBALANCE_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1d\n\x19REBALANCE_SCHEDULE_MANUAL\x10\x01\x12\x1c\n\x18REBALANCE_SCHEDULE_DAILY\x10\x02\x12\x1d\n\x19REBALANCE_SCHEDULE_WEEKLY\x10\x03\x12\x1e\n\x1aREBALANCE_SCHEDULE_MONTHLY\x10\x04\x12 \n\x1cREBALANCE_SCHEDULE_QUARTERLY\x10\x05*\x8a\x01\n\x0fScheduledAction\x12 \n\x1cSCHEDULED_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16SCHEDULED_ACTION_ALERT\x10\x01\x12\x1c\n\x18SCHEDULED_ACTION_PROPOSE\x10\x02\x12\x1b\n\x17SCHEDULED_ACTION_SUBMIT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(portfolio_optimization/v1/policies.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%portfolio_optimization/v1/drift.proto\x1a+portfolio_optimization/v1/rebalancing.proto\"\xf8\x06\n\x16RebalancingPreferences\x12\x13\n\x0btarget_type\x18\x01 \x01(\t\x12Z\n\rcustom_target\x18\x02 \x03(\x0b\x32\x43.portfolio_optimization.v1.RebalancingPreferences.CustomTargetEntry\x12\x11\n\tpolicy_id\x18\x03 \x01(\t\x12K\n\x0bon_conflict\x18\x04 \x01(\x0e\x32\x31.portfolio_optimization.v1.PolicyConflictHandlingH\x00\x88\x01\x01\x12\x13\n\x0brelax_order\x18\x05 \x03(\t\x12\x43\n\x08strategy\x18\x06 \x01(\x0e\x32,.portfolio_optimization.v1.RebalanceStrategyH\x01\x88\x01\x01\x12\x37\n\x05\x64rift\x18\x07 \x01(\x0b\x32(.portfolio_optimization.v1.DriftSettings\x12\x43\n\x08schedule\x18\x08 \x01(\x0e\x32,.portfolio_optimization.v1.RebalanceScheduleH\x02\x88\x01\x01\x12\x10\n\x08\x65xchange\x18\t \x01(\t\x12\x44\n\x0b\x63onstraints\x18\n \x01(\x0b\x32/.portfolio_optimization.v1.RebalanceConstraints\x12\x1d\n\x15\x61pproval_limit_amount\x18\x0b \x01(\t\x12\x1f\n\x17\x61pproval_validity_hours\x18\x0c \x01(\x01\x12\x16\n\x0emax_price_move\x18\r \x01(\x01\x12\x17\n\x0fmax_weight_move\x18\x0e \x01(\x01\x12\x14\n\x0c\x61lert_emails\x18\x0f \x03(\t\x12I\n\x10scheduled_action\x18\x10 \x01(\x0e\x32*.portfolio_optimization.v1.ScheduledActionH\x03\x88\x01\x01\x12\x17\n\x0foptimization_id\x18\x11 \x01(\t\x1a\x33\n\x11\x43ustomTargetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_on_conflictB\x0b\n\t_strategyB\x0b\n\t_scheduleB\x13\n\x11_scheduled_action\"8\n GetRebalancingPreferencesRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\"\xc5\x01\n!GetRebalancingPreferencesResponse\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x46\n\x0bpreferences\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\x12\x14\n\x0cnext_look_on\x18\x03 \x01(\t\x12\x14\n\x0clast_look_on\x18\x04 \x01(\t\x12\x16\n\x0elast_look_note\x18\x05 \x01(\t\"\x80\x01\n SetRebalancingPreferencesRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x46\n\x0bpreferences\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\"\x81\x01\n!SetRebalancingPreferencesResponse\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x46\n\x0bpreferences\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\"\xfe\x02\n\x06Policy\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1e\n\x11min_quality_score\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12 \n\x13max_single_position\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_sector\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12max_tracking_error\x18\x07 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0cmax_turnover\x18\x08 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\x0emethod_version\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_min_quality_scoreB\x16\n\x14_max_single_positionB\r\n\x0b_max_sectorB\x15\n\x13_max_tracking_errorB\x0f\n\r_max_turnover\"b\n\x13\x43reatePolicyRequest\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.portfolio_optimization.v1.Policy\x12\x18\n\x10previous_version\x18\x02 \x01(\r\"I\n\x14\x43reatePolicyResponse\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.portfolio_optimization.v1.Policy\"6\n\x10GetPolicyRequest\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"F\n\x11GetPolicyResponse\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.portfolio_optimization.v1.Policy\"\\\n\x13ListPoliciesRequest\x12\x1e\n\x16include_older_versions\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x14ListPoliciesResponse\x12\x33\n\x08policies\x18\x01 \x03(\x0b\x32!.portfolio_optimization.v1.Policy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd5\x01\n\x11RebalanceSchedule\x12\"\n\x1eREBALANCE_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1d\n\x19REBALANCE_SCHEDULE_MANUAL\x10\x01\x12\x1c\n\x18REBALANCE_SCHEDULE_DAILY\x10\x02\x12\x1d\n\x19REBALANCE_SCHEDULE_WEEKLY\x10\x03\x12\x1e\n\x1aREBALANCE_SCHEDULE_MONTHLY\x10\x04\x12 \n\x1cREBALANCE_SCHEDULE_QUARTERLY\x10\x05*\x8a\x01\n\x0fScheduledAction\x12 \n\x1cSCHEDULED_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16SCHEDULED_ACTION_ALERT\x10\x01\x12\x1c\n\x18SCHEDULED_ACTION_PROPOSE\x10\x02\x12\x1b\n\x17SCHEDULED_ACTION_SUBMIT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REBALANCINGPREFERENCES_CUSTOMTARGETENTRY']._loaded_options = None
   _globals['_REBALANCINGPREFERENCES_CUSTOMTARGETENTRY']._serialized_options = b'8\001'
-  _globals['_REBALANCESCHEDULE']._serialized_start=2461
-  _globals['_REBALANCESCHEDULE']._serialized_end=2674
-  _globals['_SCHEDULEDACTION']._serialized_start=2677
-  _globals['_SCHEDULEDACTION']._serialized_end=2815
+  _globals['_REBALANCESCHEDULE']._serialized_start=2485
+  _globals['_REBALANCESCHEDULE']._serialized_end=2698
+  _globals['_SCHEDULEDACTION']._serialized_start=2701
+  _globals['_SCHEDULEDACTION']._serialized_end=2839
   _globals['_REBALANCINGPREFERENCES']._serialized_start=189
   _globals['_REBALANCINGPREFERENCES']._serialized_end=1077
   _globals['_REBALANCINGPREFERENCES_CUSTOMTARGETENTRY']._serialized_start=963
@@ -47,23 +47,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETREBALANCINGPREFERENCESREQUEST']._serialized_start=1079
   _globals['_GETREBALANCINGPREFERENCESREQUEST']._serialized_end=1135
   _globals['_GETREBALANCINGPREFERENCESRESPONSE']._serialized_start=1138
-  _globals['_GETREBALANCINGPREFERENCESRESPONSE']._serialized_end=1311
-  _globals['_SETREBALANCINGPREFERENCESREQUEST']._serialized_start=1314
-  _globals['_SETREBALANCINGPREFERENCESREQUEST']._serialized_end=1442
-  _globals['_SETREBALANCINGPREFERENCESRESPONSE']._serialized_start=1445
-  _globals['_SETREBALANCINGPREFERENCESRESPONSE']._serialized_end=1574
-  _globals['_POLICY']._serialized_start=1577
-  _globals['_POLICY']._serialized_end=1959
-  _globals['_CREATEPOLICYREQUEST']._serialized_start=1961
-  _globals['_CREATEPOLICYREQUEST']._serialized_end=2059
-  _globals['_CREATEPOLICYRESPONSE']._serialized_start=2061
-  _globals['_CREATEPOLICYRESPONSE']._serialized_end=2134
-  _globals['_GETPOLICYREQUEST']._serialized_start=2136
-  _globals['_GETPOLICYREQUEST']._serialized_end=2190
-  _globals['_GETPOLICYRESPONSE']._serialized_start=2192
-  _globals['_GETPOLICYRESPONSE']._serialized_end=2262
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=2264
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=2356
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=2358
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2458
+  _globals['_GETREBALANCINGPREFERENCESRESPONSE']._serialized_end=1335
+  _globals['_SETREBALANCINGPREFERENCESREQUEST']._serialized_start=1338
+  _globals['_SETREBALANCINGPREFERENCESREQUEST']._serialized_end=1466
+  _globals['_SETREBALANCINGPREFERENCESRESPONSE']._serialized_start=1469
+  _globals['_SETREBALANCINGPREFERENCESRESPONSE']._serialized_end=1598
+  _globals['_POLICY']._serialized_start=1601
+  _globals['_POLICY']._serialized_end=1983
+  _globals['_CREATEPOLICYREQUEST']._serialized_start=1985
+  _globals['_CREATEPOLICYREQUEST']._serialized_end=2083
+  _globals['_CREATEPOLICYRESPONSE']._serialized_start=2085
+  _globals['_CREATEPOLICYRESPONSE']._serialized_end=2158
+  _globals['_GETPOLICYREQUEST']._serialized_start=2160
+  _globals['_GETPOLICYREQUEST']._serialized_end=2214
+  _globals['_GETPOLICYRESPONSE']._serialized_start=2216
+  _globals['_GETPOLICYRESPONSE']._serialized_end=2286
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=2288
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=2380
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=2382
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2482
 # @@protoc_insertion_point(module_scope)

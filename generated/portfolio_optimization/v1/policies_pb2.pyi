@@ -251,12 +251,15 @@ class GetRebalancingPreferencesResponse(_message.Message):
     PREFERENCES_FIELD_NUMBER: _builtins.int
     NEXT_LOOK_ON_FIELD_NUMBER: _builtins.int
     LAST_LOOK_ON_FIELD_NUMBER: _builtins.int
+    LAST_LOOK_NOTE_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio."""
     next_look_on: _builtins.str
     """Next trading day on which the schedule looks at the portfolio, ISO 8601; empty for MANUAL."""
     last_look_on: _builtins.str
     """Last trading day on which the schedule looked at it, ISO 8601; empty when it never did."""
+    last_look_note: _builtins.str
+    """What came of that look, or why it failed, in one sentence; empty when there was none."""
     @_builtins.property
     def preferences(self) -> Global___RebalancingPreferences:
         """Its preferences, defaults filled in."""
@@ -268,10 +271,11 @@ class GetRebalancingPreferencesResponse(_message.Message):
         preferences: Global___RebalancingPreferences | None = ...,
         next_look_on: _builtins.str = ...,
         last_look_on: _builtins.str = ...,
+        last_look_note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_look_on", b"last_look_on", "next_look_on", b"next_look_on", "portfolio_id", b"portfolio_id", "preferences", b"preferences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_look_note", b"last_look_note", "last_look_on", b"last_look_on", "next_look_on", b"next_look_on", "portfolio_id", b"portfolio_id", "preferences", b"preferences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

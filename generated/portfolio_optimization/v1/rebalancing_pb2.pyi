@@ -317,7 +317,7 @@ class RebalanceConstraints(_message.Message):
     of the target `optimal` considers it. The tax is reported either way.
     """
     min_cash_amount: _builtins.str
-    """Cash that stays after trades and costs; empty = 0."""
+    """Cash that stays after trades and costs, 0 or more; empty = 0, or in a margin account what it owes now."""
     lot_method: _trade_pb2.LotMethod.ValueType
     """How lots are chosen for sales; absent = the portfolio's own method."""
     commission_per_trade_amount: _builtins.str

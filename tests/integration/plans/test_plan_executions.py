@@ -468,3 +468,24 @@ async def test_the_database_itself_keeps_one_approved_plan(plans: PlanWorkflow, 
     other = await propose(database)
     with psycopg.connect(database.connection_string) as connection, pytest.raises(psycopg.errors.UniqueViolation):
         connection.execute("UPDATE rebalance_workflows SET status = 'approved' WHERE rebalance_id = %s", [other])
+
+
+async def test_fills_in_two_accounts_of_a_household_at_once_wait_for_each_other(
+    plans: PlanWorkflow, database: Database
+) -> None:
+    home = {"household_id": "home"}
+    for name in ("one", "two"):
+        await store_portfolio(database, portfolio(name, account=home))
+    made = {name: await ready(plans, database, SALE, portfolio_id=name) for name in ("one", "two")}
+    calls = [
+        plans.record(reports(plan, report(f"{k}", SALE, "5", cost_amount="0.01")), "oms")
+        for k in range(12)
+        for plan in made.values()
+    ]
+    await asyncio.gather(*calls)
+    for name in made:
+        stored = await find_portfolio(database, name)
+        assert stored.cash == Decimal(1000) + 12 * (550 - Decimal("0.01"))
+        assert {each.id: each.quantity for each in stored.lots} == {"x1": 40, "k1": 100}
+        # 40 shares of a cost of 120 and 20 of 50.
+        assert tax_of(stored) == (Decimal("-400.08"), Decimal("1199.96"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -482,8 +482,8 @@ async def test_a_loss_of_the_household_ends_a_plan_that_would_buy_the_shares_bac
         await make_identical(database, "PEP", "XOM")
     waiting = await propose(database, [order], "ira")
     await execute(plans, await propose(database, [LOSS]), report("1", LOSS, price_amount=price))
-    workflow = await plans.submit(waiting, "", "maker")
-    assert word(workflow) == ("expired" if lapses else "approved")
+    workflow = (await plans.find(waiting)).workflow
+    assert word(workflow) == ("expired" if lapses else "proposed")
     if lapses:
         assert (
             "XOM was sold at a loss, and the plan buys it or its like: portfolio one"
@@ -499,13 +499,43 @@ async def test_a_purchase_of_the_household_ends_a_plan_that_would_sell_at_a_loss
     waiting = await propose(database, [replace(LOSS, gain=gain)])
     await plans.submit(waiting, "", "maker")
     await execute(plans, await propose(database, [BACK], "ira"), report("1", BACK))
-    if not lapses:
-        assert word((await plans.find(waiting)).workflow) == "approved"
-        return
-    with pytest.raises(Conflict, match="has lapsed before its first execution"):
-        await plans.record(reports(waiting, report("1", LOSS)), "oms")
-    last = (await plans.find(waiting)).workflow.transitions[-1]
-    assert "XOM was bought, and the plan sells it or its like at a loss: portfolio ira" in last.comment
+    workflow = (await plans.find(waiting)).workflow
+    assert word(workflow) == ("expired" if lapses else "approved")
+    if lapses:
+        comment = workflow.transitions[-1].comment
+        assert "XOM was bought, and the plan sells it or its like at a loss: portfolio ira" in comment
+
+
+@pytest.mark.parametrize("step", ["submit", "record"])
+async def test_a_loss_that_is_noted_from_elsewhere_ends_a_plan_at_its_next_step(
+    plans: PlanWorkflow, database: Database, step: str
+) -> None:
+    await store_household(database)
+    waiting = await propose(database, [BACK], "ira")
+    if step == "record":
+        await plans.submit(waiting, "", "maker")
+    async with database.transaction() as connection:
+        await TransactionRepository(connection).append([elsewhere(TODAY)])
+    if step == "submit":
+        assert word(await plans.submit(waiting, "", "maker")) == "expired"
+    else:
+        with pytest.raises(Conflict, match="has lapsed before its first execution"):
+            await plans.record(reports(waiting, report("1", BACK)), "oms")
+    assert "portfolio one, transaction noted" in (await plans.find(waiting)).workflow.transitions[-1].comment
+
+
+def elsewhere(day: date) -> Transaction:
+    """A sale at a loss that happened outside of the service."""
+    return Transaction(
+        portfolio_id="one",
+        id="noted",
+        instrument_id="XOM",
+        action="sell",
+        quantity=Decimal(1),
+        price=Decimal(1),
+        traded_on=day,
+        gain=Decimal(-9),
+    )
 
 
 async def test_old_trades_and_other_trades_of_the_household_end_no_plan(
@@ -513,18 +543,8 @@ async def test_old_trades_and_other_trades_of_the_household_end_no_plan(
 ) -> None:
     await store_household(database)
     waiting = await propose(database, [BACK], "ira")
-    long_ago = Transaction(
-        portfolio_id="one",
-        id="old",
-        instrument_id="XOM",
-        action="sell",
-        quantity=Decimal(1),
-        price=Decimal(1),
-        traded_on=TODAY - timedelta(days=31),
-        gain=Decimal(-9),
-    )
     async with database.transaction() as connection:
-        await TransactionRepository(connection).append([long_ago])
+        await TransactionRepository(connection).append([elsewhere(TODAY - timedelta(days=31))])
     await execute(plans, await propose(database, [LIKE]), report("1", LIKE))
     assert word(await plans.submit(waiting, "", "maker")) == "approved"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from portfolio_optimization.v1 import common_pb2, policies_pb2
+from portfolio_optimization.v1 import common_pb2, policies_pb2, rebalancing_calls_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from storage.embedded import EmbeddedServer
@@ -210,6 +210,18 @@ def test_the_policy_of_the_preferences(desk: PolicyDesk) -> None:
     plan = desk.plan(pb.RebalancePlanRequest(portfolio_id="kept", validate_only=True))
     assert (plan.target_type, plan.policy_id, plan.policy_version) == ("policy", "quality_focused", 1)
     assert signed_trades(plan) == {"XOM": -125}
+
+
+def test_a_kept_plan_comes_back_with_its_policy(desk: PolicyDesk) -> None:
+    asked = request(on_conflict=RELAX, relax_order=EVERY_LIMIT, validate_only=False, request_id="policy-1")
+    made = desk.plan(asked)
+    again = desk.plan(asked)
+    found = desk.ask("GetRebalancePlan", rebalancing_calls_pb2.GetRebalancePlanRequest(rebalance_id=made.rebalance_id))
+    for plan in (again, found.plan):
+        assert plan.rebalance_id == made.rebalance_id
+        assert (plan.policy_id, plan.policy_version) == ("quality_focused", 1)
+        assert list(plan.applied_relaxations) == list(made.applied_relaxations)
+        assert list(plan.trades) == list(made.trades)
 
 
 def test_an_unknown_score_stays_and_is_noted(desk: PolicyDesk) -> None:

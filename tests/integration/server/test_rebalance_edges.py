@@ -20,6 +20,7 @@ from tests.integration.server.edge_market import (
     SETTLED_DAY,
     EdgeDesk,
     after,
+    cost_of,
     least_objective,
     noted,
     notes,
@@ -96,6 +97,24 @@ def test_an_overdraft_is_raised_to_zero(desk: EdgeDesk) -> None:
     assert reconciled(plan, TWO, "-500") >= 0
     assert is_best(plan, least_objective(TWO, "-500", HALF))
     assert "the account may not borrow" in notes(plan, "negative_cash")[0].message
+
+
+def test_an_overdraft_is_raised_though_the_strategy_calls_for_no_trade(desk: EdgeDesk) -> None:
+    """Of all sales that pay for it and for their own costs, those of the least value."""
+    far = drift.DriftSettings(measure=drift.DRIFT_MEASURE_MAX_ABSOLUTE, threshold=0.9)
+    plan = desk.plan(desk.put(TWO, "-500"), HALF, strategy=pb.REBALANCE_STRATEGY_THRESHOLD, drift=far)
+    assert reconciled(plan, TWO, "-500") >= 0
+    sold = [
+        (
+            100 * a + 250 * b,
+            Decimal(100 * a + 250 * b) - sum(cost_of(v) for v in (Decimal(100 * a), Decimal(250 * b)) if v),
+        )
+        for a in range(10)
+        for b in range(4)
+    ]
+    least = min(value for value, proceeds in sold if proceeds >= 500)
+    assert sum(Decimal(trade.exact_quantity) * PRICES[trade.instrument_id] for trade in plan.trades) == least
+    assert not notes(plan, "no_trades")
 
 
 def test_an_overdraft_that_nothing_can_pay_is_refused(desk: EdgeDesk) -> None:
@@ -361,6 +380,8 @@ def test_a_margin_loan_stays_but_never_grows(desk: EdgeDesk) -> None:
     assert reconciled(calm, shares, "-3000") == -3000
     (note,) = notes(calm, "negative_cash")
     assert "owes 3000.00 on margin" in note.message
+    (note,) = notes(calm, "no_trades")
+    assert "below its threshold" in note.message
     limits = Constraints(max_turnover=0.1)
     plan = desk.plan(portfolio_id, {"ALPHA": 0.1, "BETA": 0.9}, constraints=limits)
     assert plan.trades
@@ -445,6 +466,7 @@ def test_everything_at_once(desk: EdgeDesk) -> None:
         "STALE": 20,
         "OPTION": 10,
         "FRACTION": 10,
+        "FRESH": -5,
     }
     target = {"ALPHA": 0.2, "BETA": 0.4, "GAMMA": 0.1, "OPTION": 0.1, "FRESH": 0.1}
     lots = [
@@ -473,6 +495,7 @@ def test_everything_at_once(desk: EdgeDesk) -> None:
         ("option_level", "OPTION"),
         ("restricted", "FRACTION"),
         ("restricted", "FRESH"),
+        ("short_position", "FRESH"),
         ("market_closed", ""),
         ("fractional_remainder", "GAMMA"),
         ("unknown_cost", "ALPHA"),

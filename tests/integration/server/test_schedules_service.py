@@ -159,6 +159,7 @@ async def looked(service: OpenService, portfolio_id: str, newest: date) -> None:
         request = P.GetRebalancingPreferencesRequest(portfolio_id=portfolio_id)
         found = await rebalancing(service).GetRebalancingPreferences(request)
         assert found.next_look_on >= newest.isoformat()
+        assert bool(found.last_look_note) == bool(found.last_look_on)
         return found.last_look_on == newest.isoformat()
 
     await until(is_done)

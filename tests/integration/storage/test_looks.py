@@ -112,14 +112,14 @@ async def test_a_look_begins_and_ends_once(filled: Database):
     assert sorted(await asyncio.gather(*(begin() for _ in range(4)))) == [(), (), (), ("a",)]
     async with filled.transaction() as connection:
         looks = LookRepository(connection)
-        assert await looks.sessions("a") == LookedSessions(SESSION, None)
+        assert await looks.sessions("a") == LookedSessions(SESSION, None, "")
         assert await looks.set_reached("a", SESSION, reached=True)
         assert not await looks.set_reached("a", SESSION, reached=False)
         assert (await looks.find("a", SESSION)).reached is True
     assert sorted(await asyncio.gather(*(end() for _ in range(4)))) == [False, False, False, True]
     async with filled.transaction() as connection:
         looks = LookRepository(connection)
-        assert await looks.sessions("a") == LookedSessions(SESSION, SESSION)
+        assert await looks.sessions("a") == LookedSessions(SESSION, SESSION, "looked")
         assert not await looks.set_reached("a", SESSION, reached=False)
         (look,) = await looks.of_portfolio("a")
     assert (look.status, look.note, look.created_at, look.ended_at) == ("done", "looked", OPENED, OPENED)
@@ -137,7 +137,7 @@ async def test_skipped_sessions_are_noted_beside_what_is_there(filled: Database)
             (SESSION, "pending"),
         ]
         (skipped,) = await looks.of_portfolio("b")
-        assert await looks.sessions("b") == LookedSessions(days[0], None)
+        assert await looks.sessions("b") == LookedSessions(days[0], None, "")
     assert (skipped.note, skipped.ended_at) == ("too late", OPENED)
 
 

@@ -167,7 +167,7 @@ class Enumeration:
                     return None
                 refused = ZERO
                 if gain < 0:
-                    others = elsewhere + sum((q for other, q in own.items() if other != k), ZERO)
+                    others = elsewhere + sum((q for other, q in own.items() if exposure.literal or other != k), ZERO)
                     refused = max(ZERO, min(quantity, others - used))
                     used += refused
                 if is_long_term:

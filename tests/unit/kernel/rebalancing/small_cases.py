@@ -48,7 +48,7 @@ def random_wash(rng, names, lots):
         )
         others = frozenset(other for other in names if other != name and rng.random() < 0.2)
         total = elsewhere + sum((quantity for _, quantity in own), Decimal(0))
-        wash[name] = WashExposure(total, own, Decimal(0), losses, others)
+        wash[name] = WashExposure(total, own, Decimal(0), losses, others, literal=rng.random() < 0.3)
     # An exposure that meets no loss of its own keeps the losses of identical instruments out: those are tested apart.
     identical = set().union(*(exposure.identical for exposure in wash.values())) if wash else set()
     return {

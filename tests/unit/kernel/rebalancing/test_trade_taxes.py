@@ -178,6 +178,34 @@ def test_own_replacements_do_not_count_when_they_are_sold():
     assert part.trades == ()
 
 
+@pytest.mark.parametrize(("literal", "disallowed"), [(False, 0), (True, 40)])
+def test_parts_of_one_purchase_replace_each_other_by_the_letter_only(literal, disallowed):
+    """Four of eight shares are sold at a loss of 20; two of the four that stay are replacements."""
+    lots = {"A": [lot("new", 4, 120, timedelta(days=10)), lot("new~1", 4, 120, timedelta(days=10))]}
+    exposure = WashExposure(Decimal(2), (("new~1", Decimal(2)),), literal=literal)
+    request = taxed(
+        {"A": 8},
+        {"A": 100},
+        {"A": "0.5"},
+        lots,
+        wash={"A": exposure},
+        price_wash_sales=True,
+        method=LotMethod.FIFO,
+        rules=replace(RULES, loss_limit=Decimal(3000)),
+    )
+    plan = plan_trades(request)
+    assert (sold(plan), plan.disallowed) == ({"new": 4}, disallowed)
+
+
+def test_a_purchase_of_what_is_identical_takes_a_loss_back():
+    loss = OpenLoss(Decimal(2), Decimal(30), short_term=True, until=TODAY + timedelta(days=5))
+    wash = {"A": WashExposure(open_losses=(loss,), identical=frozenset({"B"}))}
+    request = taxed({}, {"B": 100}, {"B": 1}, {}, cash=300, wash=wash)
+    assert plan_trades(request).trades == ()
+    priced = plan_trades(replace(request, tax=replace(request.tax, price_wash_sales=True)))
+    assert priced.disallowed == 60
+
+
 def test_a_purchase_after_a_loss_is_barred_or_priced():
     loss = OpenLoss(Decimal(2), Decimal(30), short_term=True, until=TODAY + timedelta(days=5))
     request = taxed({}, {"A": 100}, {"A": 1}, {}, cash=300, wash={"A": WashExposure(open_losses=(loss,))})
