@@ -158,7 +158,8 @@ async def rules_of(connection: Connection, jurisdiction: str, day: date) -> TaxR
 def engine_lots(portfolios: Iterable[Portfolio], day: date) -> tuple[HouseholdLot, ...]:
     """The lots in the order of purchase.
 
-    An unknown cost counts as zero and an unknown date as `day`: tax is never understated. Short positions are no lots.
+    An unknown cost counts as zero, an unknown date as `day` with the worse of both terms: tax is never understated.
+    Short positions are no lots.
     """
     lots = [
         HouseholdLot(portfolio.id, lot.instrument_id, _engine_lot(lot, day))
@@ -177,6 +178,8 @@ def _engine_lot(lot: records.TaxLot, day: date) -> TaxLot:
         acquired_on=lot.acquired_on or day,
         held_since=lot.held_since if lot.acquired_on is not None else None,
         replaced_loss=lot.replaced_loss,
+        dated=lot.acquired_on is not None,
+        priced=lot.cost_per_share is not None,
     )
 
 

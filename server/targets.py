@@ -44,8 +44,8 @@ class TargetChoice(Protocol):
 
 
 def equal_weights(holdings: Holdings) -> Target:
-    """The same weight for everything that is held."""
-    held = sorted(name for name, quantity in holdings.quantities.items() if quantity)
+    """The same weight for everything that is held, short positions left out."""
+    held = sorted(name for name, quantity in holdings.quantities.items() if quantity > 0)
     return {name: rounded_weight(Decimal(1) / len(held)) for name in held}
 
 

@@ -26,12 +26,12 @@ class Position:
 
     Attributes:
         instrument_id: The instrument.
-        held: Shares now.
+        held: Shares now; negative for a short position.
         price: Money per share.
         increment: Smallest tradable number of shares.
         target_value: Money wanted in it.
         can_buy: Whether it may be bought.
-        can_sell: Whether it may be sold.
+        can_sell: Whether it may be sold; a short position may not.
         power: What the 3/2-power law knows of it, None where it does not apply.
     """
 
@@ -99,7 +99,7 @@ class Book:
             replace(
                 position,
                 can_buy=position.instrument_id not in limits.do_not_buy,
-                can_sell=position.instrument_id not in limits.do_not_sell,
+                can_sell=position.held >= ZERO and position.instrument_id not in limits.do_not_sell,
             )
             for position in self.positions
         )
@@ -137,15 +137,17 @@ def open_book(request: TradeRequest) -> Book:
     """
     if not request.cash.is_finite():
         raise ProblemError("cash", f"must be finite, got {request.cash}")
-    _check_targets(request.target_weights)
     for name, shares in request.holdings.items():
-        require_amount(f"holdings[{name}]", shares)
+        if not shares.is_finite():
+            raise ProblemError(f"holdings[{name}]", f"must be finite, got {shares}")
     names = sorted(_nonzero(request.holdings) | (_nonzero(request.target_weights) - {CASH}))
     for name in names:
         _check_instrument(request, name)
     total = sum((shares * request.prices[name] for name, shares in request.holdings.items() if shares), request.cash)
     if total < ZERO or (not total and request.cash):
-        raise ProblemError("cash", f"an overdraft of {-request.cash} leaves no value to rebalance: {total} in total")
+        what = "what is short" if request.cash > ZERO else f"an overdraft of {-request.cash}"
+        raise ProblemError("cash", f"{what} leaves no value to rebalance: {total} in total")
+    _check_targets(request, total)
     _check_limits(request)
     positions = tuple(_position(request, name, total) for name in names)
     _check_risk(request, names)
@@ -167,12 +169,18 @@ def _nonzero(numbers: Mapping[str, Decimal]) -> set[str]:
     return {name for name, number in numbers.items() if number}
 
 
-def _check_targets(targets: Mapping[str, Decimal]) -> None:
+def _check_targets(request: TradeRequest, value: Decimal) -> None:
+    targets = request.target_weights
     for name, weight in targets.items():
-        require_amount(f"target_weights[{name}]", weight)
-    total = sum(targets.values(), ZERO)
-    if total > _ONE + _BUDGET_TOLERANCE or (CASH in targets and total < _ONE - _BUDGET_TOLERANCE):
-        raise ProblemError("target_weights", f"add up to {total}, expected {'1' if CASH in targets else 'at most 1'}")
+        if not weight.is_finite():
+            raise ProblemError(f"target_weights[{name}]", f"must be finite, got {weight}")
+        now = request.holdings.get(name, ZERO) * request.prices.get(name, ZERO)
+        if weight < ZERO and weight * value < min(now, ZERO) - _BUDGET_TOLERANCE * value:
+            raise ProblemError(f"target_weights[{name}]", f"is {weight}, and a plan opens no short position")
+    total, owed = sum(targets.values(), ZERO), max(-request.cash, ZERO) / value if value else ZERO
+    if total > _ONE + owed + _BUDGET_TOLERANCE or (CASH in targets and total < _ONE - _BUDGET_TOLERANCE):
+        most = "1" if CASH in targets else f"at most {_ONE + owed}"
+        raise ProblemError("target_weights", f"add up to {total}, expected {most}")
 
 
 def _check_instrument(request: TradeRequest, name: str) -> None:
@@ -216,13 +224,14 @@ def _check_risk(request: TradeRequest, names: Sequence[str]) -> None:
 
 
 def _position(request: TradeRequest, name: str, total: Decimal) -> Position:
+    held = request.holdings.get(name, ZERO)
     return Position(
         instrument_id=name,
-        held=request.holdings.get(name, ZERO),
+        held=held,
         price=request.prices[name],
         increment=request.increments.get(name, _ONE),
         target_value=request.target_weights.get(name, ZERO) * total,
         can_buy=name not in request.limits.do_not_buy,
-        can_sell=name not in request.limits.do_not_sell,
+        can_sell=held >= ZERO and name not in request.limits.do_not_sell,
         power=request.costs.power.get(name),
     )

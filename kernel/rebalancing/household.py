@@ -152,6 +152,7 @@ class SettledSale:
         lost: Part of `disallowed` that no basis takes over.
         matches: The replacements, in the order of their purchases.
         retirement: Whether the sale has no tax effect.
+        dated, priced: Whether date and cost of the purchase are known.
     """
 
     account_id: str
@@ -170,6 +171,8 @@ class SettledSale:
     lost: Decimal = ZERO
     matches: tuple[WashMatch, ...] = ()
     retirement: bool = False
+    dated: bool = True
+    priced: bool = True
 
     @property
     def recognised(self) -> Decimal:

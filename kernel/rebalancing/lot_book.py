@@ -11,6 +11,7 @@ from kernel.rebalancing.lots import LotMethod, LotSale, Sale, TaxLot, Term, sele
 from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.request import TradeLimits, TradeTax
 from kernel.rebalancing.wash_exposure import OpenLoss, WashExposure
+from kernel.rebalancing.wash_parts import are_parts_of_one
 
 # Shares of a lot are split no finer than this.
 _PART = Decimal("0.000001")
@@ -36,11 +37,6 @@ class SaleLot:
     gain: Decimal
     term: Term
     own: Decimal
-
-    @property
-    def purchase(self) -> str:
-        """What parts that a wash sale split off one purchase have in common."""
-        return self.lot.lot_id.rpartition("~")[0] or self.lot.lot_id
 
     @property
     def is_loss(self) -> bool:
@@ -81,7 +77,8 @@ class LotBook:
 
     def replaces(self, lot: SaleLot, sold: SaleLot) -> bool:
         """Whether what stays of a lot replaces what is sold from one; not when both are parts of one purchase."""
-        return self.literal or lot.purchase != sold.purchase
+        one_day = lot.lot.acquired_on == sold.lot.acquired_on
+        return self.literal or not (one_day and are_parts_of_one(lot.lot.lot_id, sold.lot.lot_id))
 
     def fill(self, quantity: Decimal) -> LotParts:
         """A sale filled in the order of the lots."""

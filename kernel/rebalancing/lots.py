@@ -48,6 +48,8 @@ class TaxLot:
         acquired_on: Trade date of the purchase.
         held_since: Day from which the holding period counts, where a wash sale moved it; on or before acquired_on.
         replaced_loss: Whether these shares have replaced shares sold at a loss; they replace no others.
+        dated: Whether the trade date is known; otherwise ``acquired_on`` is no earlier than it was.
+        priced: Whether the cost is known; otherwise ``unit_cost`` is no more than it was.
     """
 
     lot_id: str
@@ -56,6 +58,8 @@ class TaxLot:
     acquired_on: date
     held_since: date | None = None
     replaced_loss: bool = False
+    dated: bool = True
+    priced: bool = True
 
     def __post_init__(self) -> None:
         require_amount(f"lots[{self.lot_id}].quantity", self.quantity, positive=True)
@@ -73,6 +77,18 @@ class TaxLot:
     def basis(self) -> Decimal:
         """Cost of all shares, money to the cent."""
         return to_cents(self.quantity * self.unit_cost)
+
+    def term(self, price: Decimal, sold_on: date, months: int) -> Term:
+        """Term of a sale; of a lot without a date, that in which a gain costs most and a loss saves least.
+
+        Args:
+            price: Money per share.
+            sold_on: Trade date of the sale.
+            months: Long-term is what was held for more than this number of months.
+        """
+        if not self.dated:
+            return Term.SHORT if price >= self.unit_cost else Term.LONG
+        return holding_term(self.held_from, sold_on, months)
 
     def basis_of(self, quantity: Decimal) -> Decimal:
         """Cost of some shares, money to the cent: what the lot costs less what the rest costs, so no cent is lost."""
@@ -256,7 +272,7 @@ def sell_from(lot: TaxLot, quantity: Decimal, filled: Decimal, sale: Sale) -> Lo
     """
     proceeds = to_cents((filled + quantity) * sale.price) - to_cents(filled * sale.price)
     basis = lot.basis_of(quantity)
-    term = holding_term(lot.held_from, sale.sold_on, sale.long_term_months)
+    term = lot.term(sale.price, sale.sold_on, sale.long_term_months)
     return LotSale(lot, quantity, proceeds, basis, proceeds - basis, term)
 
 
@@ -289,7 +305,7 @@ def _order(method: LotMethod, sale: Sale, rates: GainRates) -> Callable[[TaxLot]
 
 def _rank(method: LotMethod, lot: TaxLot, sale: Sale, rates: GainRates) -> tuple[Decimal, Decimal]:
     """Group and rank of a lot, both ascending; FIFO is the tie-break alone."""
-    gain, term = sale.price - lot.unit_cost, holding_term(lot.held_from, sale.sold_on, sale.long_term_months)
+    gain, term = sale.price - lot.unit_cost, lot.term(sale.price, sale.sold_on, sale.long_term_months)
     match method:
         case LotMethod.FIFO:
             return ZERO, ZERO

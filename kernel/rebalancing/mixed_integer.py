@@ -417,7 +417,7 @@ def _passes(order: Order, x: Vector) -> float:
 
 def _without_columns(rows: Sequence[Row], constant: float) -> RawAnswer:
     """HiGHS takes no program without columns."""
-    if any(lower > 0.0 for _, lower in rows):
+    if any(lower > _DEEP for _, lower in rows):
         return RawAnswer(SearchEnd.INFEASIBLE, None, -math.inf, 0)
     return RawAnswer(SearchEnd.SOLVED, np.zeros(0), constant, 0, constant)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -198,15 +198,19 @@ def policy_remarks(target: PolicyTarget) -> tuple[Remark, ...]:
             Remark("excluded", name, text + (", but it may not be sold" if name in case.do_not_sell else ""))
         )
     least = case.limits.min_quality_score
-    for name in case.unscored:
-        text = f"nobody has stated the quality of {name}: it does not count as below {least}"
-        remarks.append(Remark("unknown_quality", name, text))
-    if case.limits.max_sector is not None:
-        nowhere = [name for name in case.instruments if not case.sectors.get(name)]
-        remarks += [
-            Remark("unknown_sector", name, f"{name} has no sector, so max_sector leaves it out") for name in nowhere
-        ]
+    if case.unscored:
+        text = f"nobody has stated the quality of {', '.join(case.unscored)}: unknown does not count as below {least}"
+        remarks.append(Remark("unknown_quality", _only(case.unscored), text))
+    nowhere = [name for name in case.instruments if not case.sectors.get(name)]
+    if case.limits.max_sector is not None and nowhere:
+        text = f"max_sector leaves out what has no sector: {', '.join(nowhere)}"
+        remarks.append(Remark("unknown_sector", _only(nowhere), text))
     return tuple(remarks)
+
+
+def _only(names: Sequence[str]) -> str:
+    """The instrument that a remark is about, where it is about one."""
+    return names[0] if len(names) == 1 else ""
 
 
 def _relaxed(relaxations: Iterable[Relaxation]) -> Iterator[Remark]:

@@ -54,6 +54,8 @@ def trade_reason(position: Position, quantity: Decimal, total: Decimal) -> str:
     now, after = position.value / total, (position.held + quantity) * position.price / total
     target = position.target_value / total
     move = f"from {now:.2%} to {after:.2%}, target {target:.2%}"
+    if quantity > ZERO and position.held < ZERO:
+        return f"Buy back a short position: {move}."
     if quantity > ZERO:
         return f"Increase {move}." if position.held else f"Open a position of {after:.2%}, target {target:.2%}."
     if after < target and now <= target:

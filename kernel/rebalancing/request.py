@@ -157,10 +157,11 @@ class TradeRequest:
     """From holdings to target weights.
 
     Attributes:
-        holdings: Shares per instrument, >= 0.
+        holdings: Shares per instrument; negative for a short position, which can only be bought back.
         cash: Money; negative when overdrawn.
         prices: Money per share.
-        target_weights: Fraction of total value per instrument, >= 0; the rest, or the weight of "CASH", stays cash.
+        target_weights: Fraction of total value per instrument; the rest, or the weight of "CASH", stays cash. Below
+            zero only where a position is short now, and no lower than it is; above 1 together only by what is owed now.
         increments: Smallest tradable number of shares per instrument; 1 where absent.
         limits: What the plan must not break.
         costs: Commission and impact.

@@ -131,8 +131,8 @@ def _to_band(request: TradeRequest, strategy: Strategy) -> StrategyOutcome:
 
 
 def _standing(request: TradeRequest, weights: Mapping[str, Decimal]) -> TradeRequest:
-    """The request with such weights as its target; an overdraft has none."""
-    return replace(request, target_weights={name: w for name, w in weights.items() if name != CASH and w > ZERO})
+    """The request with such weights as its target; cash has none."""
+    return replace(request, target_weights={name: w for name, w in weights.items() if name != CASH and w})
 
 
 def _part_of_the_way(report: DriftReport, threshold: Decimal) -> dict[str, Decimal]:
@@ -162,7 +162,7 @@ def _edges(report: DriftReport, strategy: Strategy) -> dict[str, Decimal]:
         return {name: weight + bought[name] for name, weight in moved.items()}
     if cash < low:
         excess = {name: weight - targets[name] for name, weight in moved.items()}
-        sold = level(excess, moved, low - cash)
+        sold = level(excess, {name: max(weight, ZERO) for name, weight in moved.items()}, low - cash)
         return {name: weight - sold[name] for name, weight in moved.items()}
     return moved
 
@@ -195,7 +195,8 @@ def _deposit(request: TradeRequest, amount: Decimal) -> StrategyOutcome:
     funded = replace(request, cash=request.cash + amount)
     values, total = present_values(funded), total_value(funded)
     aims = {name: weight * total for name, weight in with_cash(request.target_weights).items()}
-    gaps = {name: aim - values.get(name, ZERO) for name, aim in aims.items() if name != CASH}
+    wanted = (aims.keys() | values.keys()) - {CASH}
+    gaps = {name: aims.get(name, ZERO) - values.get(name, ZERO) for name in wanted}
     needed = max(request.limits.min_cash, min(aims[CASH], funded.cash))
     room = {name: max(gap, ZERO) for name, gap in gaps.items()}
     spent = max(ZERO, min(amount, funded.cash - needed, sum(room.values(), ZERO)))
@@ -224,9 +225,10 @@ def _withdraw(request: TradeRequest, strategy: Strategy) -> StrategyOutcome:
     held = {name: value for name, value in values.items() if name != CASH}
     wanted = min(amount, amount + aims[CASH] - values[CASH])
     raised = max(ZERO, wanted, amount + request.limits.min_cash - values[CASH])
-    raised = min(raised, sum(held.values(), ZERO))
+    salable = {name: max(value, ZERO) for name, value in held.items()}
+    raised = min(raised, sum(salable.values(), ZERO))
     excess = {name: value - aims.get(name, ZERO) for name, value in held.items()}
-    sold = level(excess, held, raised)
+    sold = level(excess, salable, raised)
     limits = replace(
         request.limits,
         min_cash=request.limits.min_cash + amount,

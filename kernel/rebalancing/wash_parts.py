@@ -121,11 +121,22 @@ def is_same_purchase(part: SettledSale, bought: HouseholdLot | SoldPurchase) -> 
     place = (part.account_id, part.instrument_id, part.acquired_on)
     if (bought.account_id, bought.instrument_id, bought.acquired_on) != place:
         return False
-    ids = part.lot_id, bought.lot_id
+    return are_parts_of_one(part.lot_id, bought.lot_id)
+
+
+def are_parts_of_one(*ids: str) -> bool:
+    """Whether lots bought on one day have ids of one purchase, up to the mark of parts.
+
+    Args:
+        ids: Of the lots.
+
+    Returns:
+        True for the same id, and for parts with the stem of the same.
+    """
     stems = [_stem(lot_id) for lot_id in ids]
     if any(stems):
         return len({stem or lot_id[:_LONGEST_STEM] for stem, lot_id in zip(stems, ids, strict=True)}) == 1
-    return ids[0] == ids[1]
+    return len(set(ids)) == 1
 
 
 def _stem(lot_id: str) -> str:

@@ -345,6 +345,8 @@ def _part(sale: AccountSale, account: Account, sold: LotSale) -> SettledSale:
         sold.lot.acquired_on,
         sold.lot.held_since,
         retirement=account.retirement,
+        dated=sold.lot.dated,
+        priced=sold.lot.priced,
     )
 
 

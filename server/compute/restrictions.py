@@ -137,7 +137,7 @@ def lot_remarks(lots: Iterable[TaxLot], sold: Collection[str]) -> tuple[Remark, 
             text = f"the cost of lot {lot.id} is not known; its sale is taxed as if it were 0"
             found.append(Remark("unknown_cost", lot.instrument_id, text))
         if lot.instrument_id in sold and lot.acquired_on is None:
-            text = f"the date of lot {lot.id} is not known; its gain is taxed as short-term"
+            text = f"the date of lot {lot.id} is not known; a gain is taxed as short-term, a loss counts as long-term"
             found.append(Remark("unknown_acquisition_date", lot.instrument_id, text))
     return tuple(found)
 

@@ -209,7 +209,7 @@ def _unsettled_lots(plan: TradePlan, sequenced: SequencedPlan, calendar: Settlem
     for name, sales in plan.lot_sales.items():
         for sale in sales:
             bought = sale.lot.acquired_on
-            if name not in days or bought not in calendar.trading_days:
+            if name not in days or not sale.lot.dated or bought not in calendar.trading_days:
                 continue
             settles = calendar.settlement_date(bought)
             if good_faith_violation(settles, days[name]):

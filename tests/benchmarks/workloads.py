@@ -26,6 +26,7 @@ from kernel.methods.risk_parity import risk_parity
 from kernel.multi_period.plan import Period, Plan, solve_plan
 from kernel.objectives import MaximizeRatio, MaximizeUtility, MinimizeRisk, Objective
 from kernel.problem import Moments, Problem, Settings
+from kernel.rebalancing.trades import plan_trades
 from kernel.scenarios import Scenarios
 from kernel.solution import Solution
 from kernel.status import Status
@@ -36,6 +37,7 @@ from server.compute.validation import conclude, run_windows
 from server.specs import ModelSpec, OptimizationSpec
 from server.validation_specs import ValidationSpec
 from tests.benchmarks.markets import Market, synthetic
+from tests.benchmarks.taxable import taxable_account
 
 CAP, SECTOR_CAP, RISK_FREE, FRONTIER_POINTS = 0.05, 0.30, 0.02, 20
 PORTFOLIOS, PORTFOLIO_ASSETS = 10_000, 30
@@ -235,6 +237,14 @@ def plan(periods: int) -> float:
     return found.certificate.objective
 
 
+def taxable(names: int) -> float:
+    """The gap of a plan for a taxable account, ten lots per name."""
+    found = plan_trades(taxable_account(names))
+    if not found.feasible:
+        raise RuntimeError(found.message)
+    return found.gap
+
+
 def walk_forward(market: Market) -> float:
     """The share of months inside the band: minimum variance over ten years, from two years of days each."""
     del market
@@ -292,6 +302,8 @@ WORKLOADS = (
     Workload("gini", "minimum Gini, 1,000 x 100", "seconds", minimum_gini, runs=1),
     Workload("plan_3", "plan of 3 periods, 100 assets", "-", lambda _: plan(3)),
     Workload("plan_12", "plan of 12 periods, 100 assets", "> 0.2", lambda _: plan(12), beside="plan_3"),
+    Workload("taxable_30", "plan 30x300, with taxes", "< 2 s", lambda _: taxable(30)),
+    Workload("taxable_500", "plan 500x5000, with taxes", "< 30 s", lambda _: taxable(500), runs=1),
     Workload("validation", "walk-forward, 10 years, 20 assets", "seconds", walk_forward, runs=2),
     Workload("portfolios", "one of 10,000 portfolios of 30", "<= 1 ms", many_portfolios, pieces=PORTFOLIOS, runs=1),
 )

@@ -215,6 +215,20 @@ def test_the_first_stage_sells_what_is_excluded_and_buys_nothing_beyond_limits()
     assert "max_single_position" in target.explanation.conflicting
 
 
+def test_a_limit_out_of_reach_does_not_keep_a_stage_from_the_others():
+    # No portfolio within 34% a name is within 0.1% of AAPL alone; JNJ with 35.2% is still to come down.
+    names, spread = ("AAPL", "JNJ", "XOM"), np.diag([0.04, 0.02, 0.04])
+    case = worked_example(
+        limits=limits(None, "0.34", None, "0.001", "0.40"),
+        tracking=tracking_error(names, spread, np.array([1.0, 0.0, 0.0])),
+        on_conflict=OnConflict.STAGE,
+    )
+    target = policy_target(case, SETTINGS)
+    assert target.explanation is not None
+    assert max(float(weight) for weight in target.weights.values()) <= 0.34 + 1e-8
+    assert case.tracking.of(vector(case, target)) <= case.tracking.of(case.w0) + 1e-8
+
+
 def test_stages_reach_the_goal_and_each_is_as_far_out_as_turnover_allows():
     rng = np.random.default_rng(4)
     staged = 0

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.mixed_integer import SearchEnd
 from kernel.rebalancing.program import SearchResult, TradeProgram
-from kernel.rebalancing.request import TradeLimits
+from kernel.rebalancing.request import TrackingRisk, TradeDistance, TradeLimits, WeightLimit
 from kernel.rebalancing.trades import plan_trades
 from kernel.status import Status
 from tests.unit.kernel.rebalancing.trade_requests import ZERO, decimals, quantities_of, request_of
@@ -60,7 +61,8 @@ def test_a_search_without_an_answer_is_reported_as_such(monkeypatch, end, cash, 
     [
         ({"prices": {}}, "prices[A]"),
         ({"prices": decimals(A=0)}, "prices[A]"),
-        ({"holdings": decimals(A=-1)}, "holdings[A]"),
+        ({"holdings": decimals(A="NaN")}, "holdings[A]"),
+        ({"holdings": decimals(A=-1)}, "cash"),
         ({"holdings": decimals(CASH=1)}, "holdings[CASH]"),
         ({"cash": Decimal("NaN")}, "cash"),
         ({"cash": Decimal(-101)}, "cash"),
@@ -75,6 +77,32 @@ def test_malformed_requests_are_refused(change, field):
     request = request_of({"A": 1}, 10, {"A": 100}, {"A": "0.5"})
     with pytest.raises(ProblemError) as raised:
         plan_trades(replace(request, **change))
+    assert raised.value.field == field
+
+
+def risk_of(*names, **changes):
+    n = len(names)
+    return replace(TrackingRisk(names, np.zeros((n, 1)), np.ones(n), np.zeros(n)), **changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"distance": TradeDistance.TRACKING_RISK}, "risk"),
+        ({"limits": TradeLimits(max_tracking_error=Decimal("0.1"))}, "limits.max_tracking_error"),
+        ({"limits": TradeLimits(max_tax=Decimal(1))}, "limits.max_tax"),
+        ({"limits": TradeLimits(max_realized_gain=Decimal(1))}, "limits.max_realized_gain"),
+        ({"limits": TradeLimits(weights=(WeightLimit("x", {}), WeightLimit("x", {})))}, "limits.weights[x]"),
+        ({"risk": risk_of("B")}, "risk.names"),
+        ({"risk": risk_of("A", specific=np.array([-1.0]))}, "risk.specific"),
+        ({"risk": risk_of("A", reference=np.array([np.nan]))}, "risk"),
+        ({"risk": risk_of("A", reference=np.zeros(2))}, "risk"),
+        ({"risk": risk_of("A", aversion=0.0)}, "risk.aversion"),
+    ],
+)
+def test_limits_without_their_measure_are_refused(change, field):
+    with pytest.raises(ProblemError) as raised:
+        plan_trades(replace(request_of({"A": 1}, 10, {"A": 100}, {"A": "0.5"}), **change))
     assert raised.value.field == field
 
 

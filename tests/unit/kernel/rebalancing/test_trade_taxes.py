@@ -8,6 +8,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
+from kernel.errors import ProblemError
 from kernel.rebalancing.lots import GainRates, LotMethod, TaxLot
 from kernel.rebalancing.quality import BoundSource, Concession
 from kernel.rebalancing.reasons import MissReason
@@ -267,6 +268,19 @@ def plain_relaxation(request):
     objective = risk.aversion / 2 * total * variance + 0.5 * loss @ sale
     problem = cp.Problem(cp.Minimize(objective), [sale <= 50.0, 100.0 * cp.sum(purchase - sale) <= 0.0])
     return problem.solve(solver=cp.CLARABEL)
+
+
+def test_a_tax_limit_of_nothing_is_kept_by_doing_nothing():
+    lots = {"A": [lot("a", 10, 50)]}
+    limits = TradeLimits(max_tax=Decimal(0), do_not_buy=frozenset({"A"}), do_not_sell=frozenset({"A"}))
+    request = taxed({"A": 10}, {"A": 100}, {}, lots, limits=limits, year_to_date=NetGains(Decimal(2), Decimal("10.10")))
+    assert plan_trades(request).status is Status.OPTIMAL
+
+
+def test_lots_that_do_not_cover_a_holding_are_refused():
+    with pytest.raises(ProblemError, match="fewer than the holding") as raised:
+        plan_trades(taxed({"A": 10}, {"A": 100}, {}, {"A": [lot("a", 9, 50)]}))
+    assert raised.value.field == "tax.lots[A]"
 
 
 def test_without_a_plan_nothing_is_taxed():
