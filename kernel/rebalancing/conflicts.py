@@ -84,7 +84,7 @@ def _without(book: Book, limit: Limit, search: SearchSettings) -> _WayOut:
     """The least of a limit's left-hand side while all others hold."""
     if limit.name in _WITHOUT_NUMBER:
         freed = book.within(limit.left_out_of(book.limits))
-        found = TradeProgram(freed, scope=widest_scope(book)).closest_plan(search)
+        found = TradeProgram(freed, ZERO, widest_scope(book)).closest_plan(search)
         return _WayOut(
             limit, None, found.seconds, feasible=found.trades is not None, proven=found.end is not SearchEnd.LIMIT
         )
@@ -92,7 +92,7 @@ def _without(book: Book, limit: Limit, search: SearchSettings) -> _WayOut:
         freed = book
     else:
         freed = book.within(limit.left_out_of(book.limits))
-    found = TradeProgram(freed, scope=widest_scope(book, limit.name)).least(limit.name, search)
+    found = TradeProgram(freed, ZERO, widest_scope(book, limit.name)).least(limit.name, search)
     if found.trades is None:
         return _WayOut(limit, None, found.seconds, feasible=False, proven=found.end is not SearchEnd.LIMIT)
     outcome = settle(freed, found.trades)

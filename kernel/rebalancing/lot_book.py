@@ -206,6 +206,8 @@ def _ordered(tax: TradeTax, name: str, everything: Sale) -> Sequence[LotSale]:
     named = tax.specific.get(name) if tax.method is LotMethod.SPECIFIC else None
     if named:
         known = {lot.lot_id: lot.quantity for lot in lots}
+        if foreign := sorted(named.keys() - known.keys()):
+            raise ProblemError(f"tax.specific[{name}][{foreign[0]}]", "is not a lot of the instrument")
         total = _total(known.get(lot_id, ZERO) if part is None else part for lot_id, part in named.items())
         return select_specific(lots, replace(everything, quantity=total), named)
     method = LotMethod.FIFO if tax.method is LotMethod.SPECIFIC else tax.method

@@ -84,13 +84,13 @@ def find_plan(book: Book, search: SearchSettings) -> Found:
         spent += used + result.seconds
         if result.end is not SearchEnd.INFEASIBLE:
             break
-    trades = None
-    if result.end not in (SearchEnd.INFEASIBLE, SearchEnd.FAILED):
-        trades = _within_limits(book, result.trades or no_trades(book), scope, remaining(search, spent))
+    trades, end = None, result.end
+    if end not in (SearchEnd.INFEASIBLE, SearchEnd.FAILED):
+        trades, end = _within_limits(book, result, scope, remaining(search, spent))
         trades = _better(book, trades, no_trades(book))
     return Found(
         book=book,
-        end=result.end,
+        end=end if trades is None else result.end,
         trades=trades,
         settlement=settle(book, trades or no_trades(book)),
         lower_bound=result.lower_bound,
@@ -141,19 +141,23 @@ def _concessions(scope: Scope) -> tuple[Concession, ...]:
     return tuple(concession for is_made, concession in made if is_made)
 
 
-def _within_limits(book: Book, trades: Trades, scope: Scope, search: SearchSettings) -> Trades | None:
-    """Trades that still keep every limit after rounding; None if there are none near."""
+def _within_limits(
+    book: Book, result: SearchResult, scope: Scope, search: SearchSettings
+) -> tuple[Trades | None, SearchEnd]:
+    """Trades that still keep every limit after rounding, None if there are none near; and why the search stopped."""
+    trades = result.trades or no_trades(book)
     if not settle(book, trades).violation:
-        return trades
+        return trades, result.end
     exact = TradeProgram(book, ZERO, scope).closest_plan(search)
     if exact.trades is not None and not settle(book, exact.trades).violation:
-        return exact.trades
+        return exact.trades, exact.end
     narrowed = _same_directions(book, trades.quantities)
     left = remaining(search, exact.seconds)
     resized = TradeProgram(narrowed, rounding_reserve(narrowed), scope).closest_plan(left).trades
-    candidates = (resized and drop_least_useful(book, resized), drop_least_useful(book, trades), no_trades(book))
+    candidates = (resized and drop_least_useful(book, resized), drop_least_useful(book, trades))
     valid = [candidate for candidate in candidates if candidate is not None and not settle(book, candidate).violation]
-    return min(valid, key=lambda candidate: settle(book, candidate).objective, default=None)
+    best = min(valid, key=lambda candidate: settle(book, candidate).objective, default=None)
+    return best, exact.end if exact.end is SearchEnd.INFEASIBLE else result.end
 
 
 def _better(book: Book, trades: Trades | None, others: Trades) -> Trades | None:

@@ -44,6 +44,8 @@ from kernel.rebalancing.trade_ranges import SNAP, TradeRanges
 _UNITS_PER_PORTFOLIO = Decimal(10_000)
 # Fractional increments worth less than this fraction of the portfolio are modelled as continuous.
 _CONTINUOUS_BELOW = Decimal("0.000001")
+# Whole ones, too, below this: the solver tells no more digits apart.
+_COUNTLESS_BELOW = Decimal("0.000000001")
 # Targets nearer to a whole step than this fraction of it differ from it by the rounding of weights.
 _SAME_STEP = 1e-9
 # Limits are tightened by this fraction where rounding broke them.
@@ -410,7 +412,8 @@ def _sides(index: int, scale: Scale, columns: Columns, assembly: Assembly) -> li
 
 def _is_continuous(position: Position, total: Decimal) -> bool:
     """Whether increments are too fine to be counted."""
-    return position.increment < 1 and position.price * position.increment < _CONTINUOUS_BELOW * total
+    step = position.price * position.increment
+    return step < (_CONTINUOUS_BELOW if position.increment < 1 else _COUNTLESS_BELOW) * total
 
 
 def _is_rounded_lot(lot: SaleLot) -> bool:

@@ -55,7 +55,7 @@ def add_risk(frame: Frame) -> Affine:
             weight = PERCENT**2 * float(risk.specific[k])
             least = min(side.most, max(0.0, -start / moved))
             # In units of its own size: for one of many instruments the square is far below the solver's tolerances.
-            size = weight * max(start**2, (moved * side.scale.smallest) ** 2)
+            size = weight * max(start**2, (moved * min(side.scale.smallest, side.most)) ** 2)
             value = assembly.column(math.inf, lower=-weight / size * start**2)
             change = shifted_square(weight / size, start, moved)
             seeds = tuple(sorted({0.0, least / 2.0, least, side.most}))

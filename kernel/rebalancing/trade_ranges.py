@@ -32,7 +32,9 @@ class TradeRanges:
         least = min(book.limits.min_cash, ZERO) if unlimited else book.limits.min_cash
         self.margin = self._rounding()
         sold = sum((position.value for position in book.positions if position.can_sell), ZERO)
-        self._affordable = frame.units(book.cash + sold - least - min(self.margin, ZERO))
+        flat = book.costs.commission
+        self._affordable = frame.units(book.cash + sold - least - flat - min(self.margin, ZERO))
+        self._pays_commission = unlimited or self._affordable >= 0.0
         turnover = book.limits.max_turnover
         self._turnover = math.inf
         if turnover is not None:
@@ -40,17 +42,21 @@ class TradeRanges:
         self._costs = self._most_cost()
 
     def most_bought(self, position: Position, scale: Scale) -> float:
-        """Up to the target, as far as everything sold could pay for it and the turnover allows."""
-        if not position.can_buy or self._book.bars_purchase(position):
+        """Up to the target, as far as everything sold could pay for it and the turnover allows.
+
+        Where no target ends it, no purchase is larger than twice the portfolio and what is short.
+        """
+        if not position.can_buy or self._book.bars_purchase(position) or self._affordable < 0.0:
             return 0.0
-        most = min(self._affordable, self._turnover) / scale.step
+        largest = 2.0 * self._frame.total + self._frame.units(max(-position.value, ZERO))
+        most = min(self._affordable, self._turnover, largest) / scale.step
         if not self._passes_target:
             most = min(most, math.ceil(scale.aim) if scale.whole else scale.aim)
         return math.floor(most + float(SNAP)) if scale.whole else most
 
     def most_sold(self, position: Position, scale: Scale) -> float:
         """Down to the target and one whole step more, which may pay for costs; all of it only where cash is short."""
-        if not position.can_sell:
+        if not position.can_sell or not self._pays_commission:
             return 0.0
         most = scale.everything
         if not (self._passes_target or self._book.is_short_of_cash):

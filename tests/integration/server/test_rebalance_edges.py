@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from portfolio_optimization.v1 import common_pb2, optimization_pb2, portfolio_data_pb2
+from portfolio_optimization.v1 import common_pb2, optimization_pb2, portfolio_data_pb2, trade_pb2
 from portfolio_optimization.v1 import drift_pb2 as drift
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
@@ -287,6 +287,13 @@ def test_unknown_costs_and_dates_never_understate_the_tax(desk: EdgeDesk) -> Non
     assert traded(plan)["ALPHA"] == -30
     # 1,000 long-term at no cost; 400 and 1,000 short-term.
     assert Decimal(plan.tax.summary.tax_amount) == Decimal("0.2") * 1000 + Decimal("0.4") * (400 + 1000)
+    sold = {sale.lot_id: sale for sale in plan.tax.sales}
+    shown = {name: (s.acquired_on, s.cost_amount, s.gain_amount, s.term) for name, s in sold.items()}
+    assert shown == {
+        "no-cost": ("2020-01-02", "", "", trade_pb2.HOLDING_TERM_LONG),
+        "no-date": ("", "600.00", "400.00", trade_pb2.HOLDING_TERM_UNSPECIFIED),
+        "neither": ("", "", "", trade_pb2.HOLDING_TERM_UNSPECIFIED),
+    }
     said = {
         (note.code, word) for note in plan.notes for word in note.message.split() if word in {x.lot_id for x in lots}
     }

@@ -283,3 +283,26 @@ def test_the_cells_are_the_bill(seed):
     )
     gains = NetGains(Decimal(rng.randint(-4000, 4000)), Decimal(rng.randint(-4000, 4000)))
     assert unrounded_tax(gains, rules) == tax_on(gains, rules).tax
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_many_factors_say_what_few_say(seed):
+    """The same covariance written with 150 factors, most of them in one square of the program."""
+    request = medium(seed, 6)
+    names = tuple(request.holdings)
+    rng = np.random.default_rng(seed)
+    many = rng.normal(0.0, 0.02, (6, 150))
+    few = np.linalg.cholesky(many @ many.T)
+    risk = TrackingRisk(names, few, np.full(6, 0.01 * (seed % 2)), rng.dirichlet(np.ones(7))[:6], aversion=30.0)
+    limits = replace(request.limits, max_tracking_error=Decimal("0.15") if seed % 3 else None)
+    request = replace(request, distance=TradeDistance.TRACKING_RISK, risk=risk, limits=limits)
+    mine, theirs = plan_trades(request), plan_trades(replace(request, risk=replace(risk, factors=many)))
+    assert mine.status is theirs.status
+    assert mine.objective == pytest.approx(theirs.objective, abs=Decimal("0.02"))
+    assert theirs.lower_bound <= mine.objective + Decimal("1e-4")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_request_gives_the_same_plan(seed):
+    request = replace(random_case(seed), price_limits=True)
+    assert plan_trades(request) == plan_trades(request)
