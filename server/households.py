@@ -23,7 +23,9 @@ from kernel.rebalancing.household import (
 from kernel.rebalancing.lots import TaxLot
 from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.tax_rules import TaxRuleSet
+from kernel.rebalancing.wash_parts import is_part_of
 from server.convert.accounts import write_account, write_tax
+from server.errors import NotReady
 from server.tax_history import History, window_of, with_history
 from storage import records
 from storage.database import Connection
@@ -35,7 +37,6 @@ from storage.transactions import TransactionRepository
 
 USUAL_RULES = "US"
 _RETIREMENT = (portfolio_data_pb2.ACCOUNT_TYPE_TAX_DEFERRED, portfolio_data_pb2.ACCOUNT_TYPE_TAX_EXEMPT)
-_PART = "~"
 _LAST_DECIMAL, _WIDE = Decimal(1).scaleb(-20), Context(prec=60)
 _Policies = taxes_pb2.WashSalePolicies
 
@@ -73,20 +74,23 @@ async def load_household(
 
     Raises:
         NotFound: There is no such portfolio, or no rules of the name that it has hold on the day.
-        NotReady: Its account is not what the contract says.
+        NotReady: Its account is not what the contract says, or another of the household has another currency.
     """
     repository = PortfolioRepository(connection)
     portfolios = await repository.find_all(await repository.household(portfolio_id))
     if own is not None:
         portfolios = tuple(_seen_on(day, own) if stored.id == own.id else stored for stored in portfolios)
     asked = next(portfolio for portfolio in portfolios if portfolio.id == portfolio_id)
+    _require_one_currency(asked, portfolios)
     settings = tax_settings(asked)
     rules = await rules_of(connection, settings.jurisdiction, day)
     policies = read_policies(settings.wash_sale_policies)
     transactions = TransactionRepository(connection)
     ids, window = [portfolio.id for portfolio in portfolios], window_of(day, rules)
     history = History(
-        await transactions.between(ids, *window), await transactions.matches(ids, *window), _undated(portfolios)
+        tuple(_as_seen(row, day, own) for row in await transactions.between(ids, *window)),
+        await transactions.matches(ids, *window),
+        _undated(portfolios),
     )
     names = {lot.instrument_id for portfolio in portfolios for lot in portfolio.lots}
     names |= {row.instrument_id for row in history.transactions}
@@ -99,11 +103,25 @@ async def load_household(
     return LoadedHousehold(with_history(plain, history, rules, policies), portfolios, rules, policies)
 
 
+def _require_one_currency(asked: Portfolio, portfolios: Iterable[Portfolio]) -> None:
+    """A loss in one currency cannot be added to a cost in another."""
+    for other in portfolios:
+        if other.base_currency != asked.base_currency:
+            both = f"portfolio {asked.id} is in {asked.base_currency}, portfolio {other.id} in {other.base_currency}"
+            raise NotReady(f"{both}: losses of one household need one currency; give them different household_ids")
+
+
 def _seen_on(day: date, portfolio: Portfolio) -> Portfolio:
     lots = (
         lot if lot.acquired_on is None or lot.acquired_on <= day else _bought_on(day, lot) for lot in portfolio.lots
     )
     return replace(portfolio, lots=tuple(lots))
+
+
+def _as_seen(row: records.Transaction, day: date, own: Portfolio | None) -> records.Transaction:
+    """A purchase of a lot that counts as bought on the day counts so, too: else its shares would count twice."""
+    newer = own is not None and row.portfolio_id == own.id and row.action == "buy" and row.traded_on > day
+    return replace(row, traded_on=day) if newer else row
 
 
 def _bought_on(day: date, lot: records.TaxLot) -> records.TaxLot:
@@ -251,7 +269,7 @@ def changed_portfolio(portfolio: Portfolio, before: Household, after: Household)
 def _stored_lot(held: HouseholdLot, stored: Mapping[str, records.TaxLot]) -> records.TaxLot:
     """A lot of the engine. What was not known of the lot, or of the one that it was split off, stays unknown."""
     lot = held.lot
-    known = stored.get(lot.lot_id) or stored.get(lot.lot_id.rpartition(_PART)[0])
+    known = stored.get(lot.lot_id) or next((old for old in stored.values() if is_part_of(lot.lot_id, old.id)), None)
     undated = known is not None and known.acquired_on is None
     return records.TaxLot(
         id=lot.lot_id,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from itertools import groupby
 
 from portfolio_optimization.v1 import trade_pb2
 
 from kernel.errors import ProblemError
-from kernel.rebalancing.lots import GainRates, LotMethod, Term
+from kernel.rebalancing.lots import GainRates, LotMethod
 from kernel.rebalancing.money import ZERO
-from server.convert.accounts import with_realized
-from server.errors import Fault, InvalidRequest
-from server.households import load_household, store_household
+from kernel.rebalancing.tax import NetGains
+from server.convert.accounts import with_figures
+from server.errors import Fault, InvalidRequest, NotReady
+from server.households import load_household, store_household, tax_settings
 from server.plan_changes import LockedPlan
-from server.plan_ledger import Ledger, LedgerRules, PlannedLot, add_gains, left_of_plan
+from server.plan_ledger import Ledger, LedgerRules, PlannedLot, left_of_plan, net_of
 from server.plan_positions import Position, after_execution, position_of, replay
+from server.tax_figures import figures_after
 from storage.database import Connection
 from storage.plan_records import PlanExecution
 from storage.portfolios import PortfolioRepository
@@ -45,27 +48,87 @@ async def enter_fills(
         InvalidRequest: More was sold than is held.
     """
     fills = sorted((fill for fill in executions if fill.quantity), key=lambda fill: fill.traded_on)
-    position, done = position_of(plan.portfolio), list(known)
-    chosen = (await plan.made()).tax.sales
-    gains: dict[str, dict[Term, Decimal]] = {}
+    ended = [execution for execution in executions if not execution.quantity]
+    position, done, made = position_of(plan.portfolio), list(known), await plan.made()
+    entered: list[tuple[date, Ledger]] = []
     for day, of_day in groupby(fills, key=lambda fill: fill.traded_on):
+        # What was to be sold with losses of the days before is held after them.
+        entered += await _settle_kept(connection, plan, day, after_day=False)
         loaded = await load_household(connection, plan.portfolio.id, day)
-        rates = GainRates(plan.portfolio.short_term_tax_rate, plan.portfolio.long_term_tax_rate)
-        terms = LedgerRules(loaded.rules, loaded.policies, LotMethod(plan.portfolio.lot_method), rates)
-        ledger = Ledger(plan.portfolio.id, loaded.household, terms)
+        ledger = await _ledger(connection, plan, loaded, day)
         for fill in of_day:
-            _enter(ledger, plan.portfolio, position, _planned(chosen, done, fill), fill)
-            position = after_execution(position, fill)
+            planned = planned_lots(made.tax.sales, done, fill.instrument_id)
             done.append(fill)
+            coming = [*fills[len(done) - len(known) :], *ended]
+            _enter(ledger, plan.portfolio, position, planned, fill, open_sales(made, done, coming, day))
+            position = after_execution(position, fill)
         await TransactionRepository(connection).append(ledger.transactions)
         await store_household(connection, loaded, ledger.household, ledger.matches)
-        add_gains(gains, ledger.gains)
+        entered.append((day, ledger))
+    if sales_are_closed(made, [*known, *executions]):
+        last = max(execution.traded_on for execution in executions)
+        entered += await _settle_kept(connection, plan, last, after_day=True)
     after = replay(position_of(plan.portfolio), executions)
-    return await _store(connection, plan, after, gains)
+    return await _store(connection, plan, after, entered)
+
+
+async def close_books(connection: Connection, plan: LockedPlan) -> Portfolio:
+    """Settle what depends on sales that a plan has not made, as it makes none any more.
+
+    Args:
+        connection: Of the transaction in which all accounts of the household are locked.
+        plan: The plan, cancelled after executions.
+
+    Returns:
+        The portfolio as it is stored now.
+    """
+    day = await trade_day(plan.portfolio, plan.now)
+    settled = await _settle_kept(connection, plan, day, after_day=True)
+    return await _store(connection, plan, position_of(plan.portfolio), settled) if settled else plan.portfolio
+
+
+async def _settle_kept(
+    connection: Connection, plan: LockedPlan, day: date, *, after_day: bool
+) -> list[tuple[date, Ledger]]:
+    """Matches losses of the plan's sales with shares that it was to sell on the same day and that are held still.
+
+    Losses of the day itself count once the day's sales are made.
+    """
+    names = {sale.lot_id for sale in (await plan.made()).tax.sales}
+    loaded = await load_household(connection, plan.portfolio.id, day)
+    losses = [
+        loss
+        for loss in await losses_of_plan(connection, loaded, plan.state.rebalance_id, day)
+        if after_day or loss.sold_on < day
+    ]
+    if not losses:
+        return []
+    before = replace(loaded, household=without_presumption(loaded, day))
+    ledger = Ledger(plan.portfolio.id, before.household, _terms(plan.portfolio, loaded))
+    ledger.replace_losses(day, losses, names)
+    await store_household(connection, before, ledger.household, ledger.matches)
+    return [(day, ledger)]
+
+
+async def _ledger(connection: Connection, plan: LockedPlan, loaded: LoadedHousehold, day: date) -> Ledger:
+    household = loaded.household
+    if await losses_of_plan(connection, loaded, plan.state.rebalance_id, day):
+        # Losses of earlier fills are no sign that what the plan still sells has replaced them.
+        household = as_stored(loaded, plan.portfolio.id, {sale.lot_id for sale in (await plan.made()).tax.sales})
+    return Ledger(plan.portfolio.id, household, _terms(plan.portfolio, loaded))
+
+
+def _terms(portfolio: Portfolio, loaded: LoadedHousehold) -> LedgerRules:
+    rates = GainRates(portfolio.short_term_tax_rate, portfolio.long_term_tax_rate)
+    return LedgerRules(loaded.rules, loaded.policies, LotMethod(portfolio.lot_method), rates)
 
 
 def _enter(
-    ledger: Ledger, portfolio: Portfolio, position: Position, planned: Sequence[PlannedLot], fill: PlanExecution
+    ledger: Ledger,
+    portfolio: Portfolio,
+    position: Position,
+    fill: PlanExecution,
+    sales: PlannedSales,
 ) -> None:
     held = position.quantities.get(fill.instrument_id, ZERO)
     if fill.action == "sell" and fill.quantity > held and not portfolio.account.get(_SHORTING):
@@ -93,16 +156,30 @@ def _planned(
 
 
 async def _store(
-    connection: Connection, plan: LockedPlan, after: Position, gains: Mapping[str, Mapping[Term, Decimal]]
+    connection: Connection, plan: LockedPlan, after: Position, entered: Sequence[tuple[date, Ledger]]
 ) -> Portfolio:
     repository = PortfolioRepository(connection)
-    names = sorted({plan.portfolio.id, *gains})
+    names = sorted({plan.portfolio.id}.union(*((*ledger.gains, *ledger.amended) for _, ledger in entered)))
     for portfolio in await repository.find_all(names):
-        of_account = gains.get(portfolio.id, {})
-        account = with_realized(portfolio.account, of_account.get(Term.SHORT, ZERO), of_account.get(Term.LONG, ZERO))
-        changed = replace(portfolio, account=account, updated_at=plan.now)
+        changed = replace(await _with_gains(connection, portfolio, entered), updated_at=plan.now)
         if portfolio.id == plan.portfolio.id:
             holdings = tuple(Holding(name, held) for name, held in sorted(after.quantities.items()))
             changed = replace(changed, cash=after.cash, holdings=holdings)
         await repository.put(changed)
     return await repository.find(plan.portfolio.id)
+
+
+async def _with_gains(
+    connection: Connection, portfolio: Portfolio, entered: Sequence[tuple[date, Ledger]]
+) -> Portfolio:
+    """The portfolio with what the fills of each day realised in it, in the figures of their year."""
+    for day, ledger in entered:
+        gains, earlier = net_of(ledger.gains, portfolio.id), net_of(ledger.amended, portfolio.id)
+        if (gains, earlier) != (NetGains(), NetGains()):
+            settings, rules = tax_settings(portfolio), ledger.terms.rules
+            try:
+                figures = await figures_after(connection, settings, rules, day.year, gains=gains, earlier=earlier)
+            except (ArithmeticError, ValueError) as error:
+                raise NotReady(f"tax settings of portfolio {portfolio.id}: store them again: {error}") from None
+            portfolio = replace(portfolio, account=with_figures(portfolio.account, figures))
+    return portfolio

@@ -24,7 +24,7 @@ from server.plan_states import (
     require_target,
 )
 from server.plan_terms import lapses_at
-from server.plan_washes import later_wash_sale
+from server.plan_washes import later_wash_sale, worse_exposure
 from storage.database import Connection
 from storage.errors import Conflict, NotFound
 from storage.events import EventRepository
@@ -175,10 +175,13 @@ class LockedPlan:
         return Present(self.now, self.portfolio, pack.id, prices)
 
     async def _wash_sale(self) -> str:
-        """The trade of the household since the plan was made that disallows a loss, in one sentence; empty without."""
-        if await self._plans.last_transaction() == self.state.last_transaction:
-            return ""
-        return await later_wash_sale(self._connection, self.state, self.portfolio, await self.made())
+        """What of the household disallows a loss since the plan was made, in one sentence; empty where nothing does."""
+        known = self._connection, self.state, self.portfolio, await self.made()
+        if await self._plans.last_transaction() != self.state.last_transaction and (
+            reason := await later_wash_sale(*known)
+        ):
+            return reason
+        return await worse_exposure(*known)
 
     async def _was_taken(self, action: PlanAction) -> bool:
         if is_repeated(self.status, action):

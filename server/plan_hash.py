@@ -19,7 +19,8 @@ class PlanHash:
     """The inputs of a plan.
 
     Attributes:
-        parts: SHA-256 of each part, 64 hexadecimal digits: holdings, lots, cash, account, prices, rules, request.
+        parts: SHA-256 of each part, 64 hexadecimal digits: holdings, lots, cash, account, prices, rules, request,
+            household.
         value: SHA-256 of the parts together.
     """
 
@@ -33,6 +34,8 @@ def plan_hash(
     rules: Mapping[str, str],
     request: Json,
     pricing_pack_id: str,
+    *,
+    exposure: Json | None = None,
 ) -> PlanHash:
     """The hash of all that a plan is made from. Equal numbers hash alike, however they are written.
 
@@ -42,12 +45,14 @@ def plan_hash(
         rules: What the plan was made by, with versions: tax rules, policy.
         request: The request as JSON.
         pricing_pack_id: Pack of the prices.
+        exposure: What the trades meet in the wash-sale window of the household, identical instruments included.
     """
     parts = {
         **position_parts(position),
         "prices": _digest({"pack": pricing_pack_id, "prices": dict(prices)}),
         "rules": _digest(dict(rules)),
         "request": _digest(request),
+        "household": _digest(exposure or {}),
     }
     return PlanHash(parts, _digest(parts))
 

@@ -10,6 +10,7 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from server.compute.rebalance import RebalanceAnswer
 from server.convert.answers import timestamp, to_json
 from server.convert.plans import life_of_plan
+from server.plan_exposure import exposed_trades, exposure_of
 from server.plan_hash import PlanHash, plan_hash
 from server.plan_opening import NewPlan, open_plan
 from server.plan_preparing import PreparedPlan
@@ -17,7 +18,7 @@ from server.plan_reading import workflow_message
 from server.settings import Settings
 from storage.database import Connection
 from storage.rebalances import RebalanceRepository
-from storage.records import COMPLETED, RebalanceRequest, RebalanceResult
+from storage.records import COMPLETED, Json, RebalanceRequest, RebalanceResult
 
 
 def finished(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> tuple[RebalanceRequest, PlanHash]:
@@ -30,6 +31,7 @@ def finished(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> tupl
         prepared.rules,
         to_json(prepared.message),
         response.pricing_pack_id,
+        exposure=_exposure(prepared, response),
     )
     response.input_hash = found.value
     return request, found
@@ -64,12 +66,25 @@ async def keep_plan(
     life = life_of_plan(answer)
     await repository.complete(request.id, life, _result(response), None)
     if life == COMPLETED:
-        plan = NewPlan(response, prepared.holdings.portfolio, prepared.holdings.prices, found, keeping.settings)
+        plan = NewPlan(
+            response,
+            prepared.holdings.portfolio,
+            prepared.holdings.prices,
+            found,
+            keeping.settings,
+            _exposure(prepared, response),
+        )
         await open_plan(connection, plan, keeping.actor)
         workflow = await workflow_message(connection, request.id)
         if workflow is not None:
             response.workflow.CopyFrom(workflow)
     return True
+
+
+def _exposure(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> Json:
+    """What the plan's trades meet in the household as it was read for them."""
+    taxes = prepared.inputs.taxes
+    return exposure_of(taxes.household, exposed_trades(response, taxes.portfolio_id, taxes.sold_on), taxes.rules)
 
 
 def _request(message: pb.RebalancePlanRequest, response: pb.RebalancePlanResponse) -> RebalanceRequest:

@@ -19,7 +19,7 @@ from storage.database import Connection
 from storage.events import EventRepository
 from storage.plan_records import PlanState, PlanTransition
 from storage.plans import PlanRepository
-from storage.records import Portfolio
+from storage.records import Json, Portfolio
 
 # What is called the first transition's action: nothing but the making of the plan leads there.
 PROPOSE = "propose"
@@ -35,6 +35,7 @@ class NewPlan:
         prices: All prices used: of holdings and trades.
         input_hash: Of all that the plan was made from.
         settings: The service's defaults.
+        exposure: What the trades meet in the wash-sale window of the household; None where that is not known.
     """
 
     response: pb.RebalancePlanResponse
@@ -42,6 +43,7 @@ class NewPlan:
     prices: Mapping[str, Decimal]
     input_hash: PlanHash
     settings: Settings
+    exposure: Json | None = None
 
 
 async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> None:
@@ -89,6 +91,7 @@ def _state(plan: NewPlan) -> PlanState:
         input_parts=dict(plan.input_hash.parts),
         prices={name: f"{price:f}" for name, price in sorted(plan.prices.items()) if name in used},
         position_before=to_stored(position_of(plan.portfolio), _deposit(plan)),
+        exposure=plan.exposure,
         created_at=created_at,
     )
 

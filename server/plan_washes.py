@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
-from server.households import is_retirement, rules_of, tax_settings
+from server.households import is_retirement, load_household, rules_of, tax_settings
+from server.plan_exposure import day_of, exposed_trades, exposure_of, growth
 from storage.database import Connection
 from storage.identical_instruments import IdenticalInstrumentRepository
 from storage.plan_records import LaterTrades, PlanState
@@ -59,6 +60,36 @@ async def later_wash_sale(
         f"{trade.instrument_id} {what}: portfolio {trade.portfolio_id}, transaction {trade.id} of "
         f"{trade.traded_on.isoformat()}, recorded after the plan was made, is a wash sale with it"
     )
+
+
+async def worse_exposure(
+    connection: Connection, state: PlanState, portfolio: Portfolio, plan: pb.RebalancePlanResponse
+) -> str:
+    """Why the plan's trades meet more in the household's wash-sale window than when it was made.
+
+    Other accounts can be put without a word of their trades, and instruments can become identical.
+
+    Args:
+        connection: Of the transaction.
+        state: The plan.
+        portfolio: Its portfolio.
+        plan: Its trades, and the gains of its sales.
+
+    Returns:
+        One sentence that names instrument and account; empty where nothing is worse.
+
+    Raises:
+        NotFound, NotReady: Tax rules or accounts of the household are not what the contract says.
+    """
+    if state.exposure is None:
+        return ""
+    day = day_of(state.exposure)
+    trades = exposed_trades(plan, portfolio.id, day)
+    if not trades.losses and not trades.bought:
+        return ""
+    loaded = await load_household(connection, portfolio.id, day, portfolio)
+    reason = growth(state.exposure, exposure_of(loaded.household, trades, loaded.rules))
+    return f"what the household holds has changed: {reason}" if reason else ""
 
 
 async def _with_identical(connection: Connection, names: Iterable[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from kernel.errors import ProblemError
 from kernel.rebalancing.settlement import SettlementCycle
 
-_SUNDAY = 6
+_SATURDAY, _SUNDAY = 5, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class BankHoliday:
         weekday: 0 is Monday.
         nth: From 1, or -1 for the last.
         since: First day on which the rule holds; None = always.
+        moves_from_saturday: Whether a holiday on a Saturday is kept on Monday; otherwise it closes no other day.
     """
 
     month: int
@@ -34,15 +35,18 @@ class BankHoliday:
     weekday: int
     nth: int
     since: date | None
+    moves_from_saturday: bool = False
 
     def of_year(self, year: int) -> date | None:
         """The day on which the banks are closed, None where the rule does not hold yet.
 
-        What falls on a Sunday is kept on Monday; what falls on a Saturday closes no other day.
+        What falls on a Sunday is kept on Monday.
         """
         day = self._weekday(year) if self.day is None else date(year, self.month, self.day)
         if self.since is not None and day < self.since:
             return None
+        if day.weekday() == _SATURDAY and self.moves_from_saturday:
+            return day + timedelta(days=2)
         return day + timedelta(days=1) if day.weekday() == _SUNDAY else day
 
     def _weekday(self, year: int) -> date:
@@ -108,4 +112,5 @@ def _holiday(rule: dict[str, Any]) -> BankHoliday:
         weekday=rule.get("weekday", 0),
         nth=rule.get("nth", 1),
         since=None if since is None else date.fromisoformat(since),
+        moves_from_saturday=rule.get("saturday") == "monday",
     )

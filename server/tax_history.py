@@ -19,12 +19,10 @@ from kernel.rebalancing.household import (
 from kernel.rebalancing.lots import holding_term
 from kernel.rebalancing.money import ZERO, to_cents
 from kernel.rebalancing.tax_rules import TaxRuleSet
-from kernel.rebalancing.wash_parts import is_same_purchase, open_loss, sold_purchase
+from kernel.rebalancing.wash_parts import is_same_purchase, open_loss, sold_purchase, stem_of
 from storage.records import Transaction, WashSaleRecord
 
 _SELL = "sell"
-# Before the number of a part that a wash sale split off a lot.
-_PART = "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,9 @@ class _Window:
         # Shares that are gone and were bought before the loss may have been gone by then, too.
         if found.gone and held.acquired_on <= part.sold_on:
             return False
-        exempt = self.policies.same_purchase is SamePurchase.EXEMPT and is_same_purchase(part, held)
+        # A sale whose lot is not known may be of that purchase: its loss then stays open.
+        own = part if part.lot_id else replace(part, lot_id=held.lot_id)
+        exempt = self.policies.same_purchase is SamePurchase.EXEMPT and is_same_purchase(own, held)
         return not exempt and self.household.identical.are_identical(held.instrument_id, part.instrument_id)
 
 
@@ -148,14 +148,13 @@ def _as_used(held: HouseholdLot) -> HouseholdLot:
 def _order_of_purchase(history: History) -> Callable[[HouseholdLot], tuple[date, int]]:
     """By day, and on one day in the order in which purchases were recorded; those that were not come first."""
     recorded = {
-        (row.portfolio_id, row.lot_id): row.sequence
+        (row.portfolio_id, stem_of(row.lot_id)): row.sequence
         for row in history.transactions
         if row.action != _SELL and row.lot_id is not None
     }
 
     def key(held: HouseholdLot) -> tuple[date, int]:
-        whole = held.lot_id.rpartition(_PART)[0] or held.lot_id
-        return held.acquired_on, recorded.get((held.account_id, whole), 0)
+        return held.acquired_on, recorded.get((held.account_id, stem_of(held.lot_id)), 0)
 
     return key
 

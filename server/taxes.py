@@ -9,12 +9,14 @@ from portfolio_optimization.v1 import portfolio_data_pb2 as pb
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.lots import GainRates, LotMethod
-from kernel.rebalancing.tax import NetGains, TaxRules
+from kernel.rebalancing.tax import TaxRules
 from kernel.rebalancing.tax_rules import DatedRates, TaxRuleSet, rates_on
+from kernel.rebalancing.tax_years import TaxYear
 from server.compute.tax_context import TaxContext
 from server.convert.text_values import shortest_decimal
 from server.errors import NotReady
 from server.households import LoadedHousehold, is_retirement, load_household, tax_settings
+from server.tax_figures import figures_by, loss_limit
 from storage.database import Connection
 from storage.records import Portfolio
 
@@ -34,11 +36,14 @@ async def load_taxes(connection: Connection, portfolio: Portfolio, day: date) ->
         NotFound: The portfolio is gone, or no tax rules of the name that it has hold on the day.
         NotReady: Its settings are not what the contract says.
     """
-    return as_context(portfolio, await load_household(connection, portfolio.id, day, portfolio), day)
+    loaded = await load_household(connection, portfolio.id, day, portfolio)
+    return await as_context(connection, portfolio, loaded, day)
 
 
-def as_context(portfolio: Portfolio, loaded: LoadedHousehold, day: date) -> TaxContext:
+async def as_context(connection: Connection, portfolio: Portfolio, loaded: LoadedHousehold, day: date) -> TaxContext:
     """The context of a portfolio's trades within its household.
+
+    Figures of a year before that of the trades are carried over; of one after it nothing is known of the trades' own.
 
     Raises:
         NotReady: Its settings are not what the contract says.
@@ -47,7 +52,9 @@ def as_context(portfolio: Portfolio, loaded: LoadedHousehold, day: date) -> TaxC
     settings = tax_settings(portfolio)
     try:
         terms = _NO_TAX if retirement else _terms(portfolio, settings, loaded.rules, day)
-        year_to_date = NetGains() if retirement else _year_to_date(settings)
+        figures = TaxYear(day.year)
+        if not retirement:
+            figures = await figures_by(connection, settings, loaded.rules, day.year)
     except (ProblemError, ArithmeticError, ValueError) as error:
         raise NotReady(f"tax settings of portfolio {portfolio.id}: store them again: {error}") from None
     return TaxContext(
@@ -56,7 +63,7 @@ def as_context(portfolio: Portfolio, loaded: LoadedHousehold, day: date) -> TaxC
         rules=loaded.rules,
         policies=loaded.policies,
         terms=terms,
-        year_to_date=year_to_date,
+        figures=figures if figures.year == day.year else TaxYear(day.year),
         method=LotMethod(portfolio.lot_method),
         sold_on=day,
         retirement=retirement,
@@ -64,14 +71,11 @@ def as_context(portfolio: Portfolio, loaded: LoadedHousehold, day: date) -> TaxC
 
 
 def _terms(portfolio: Portfolio, settings: pb.TaxSettings, rules: TaxRuleSet, day: date) -> TaxRules:
-    """Rates of the day, and the yearly loss limit: the portfolio's own, else that of the rules."""
-    limit = rules.separate_loss_limit if settings.files_separately else rules.loss_limit
-    if settings.yearly_loss_limit_amount:
-        limit = Decimal(settings.yearly_loss_limit_amount)
+    """Rates of the day, and the yearly loss limit."""
     ordinary = settings.ordinary_rate if settings.HasField("ordinary_rate") else None
     return TaxRules(
         rates=_rates(portfolio, settings, day),
-        loss_limit=limit,
+        loss_limit=loss_limit(settings, rules),
         ordinary_rate=None if ordinary is None else shortest_decimal(ordinary),
         carried_loss_value=shortest_decimal(settings.carried_loss_value),
     )
@@ -88,15 +92,3 @@ def _rates(portfolio: Portfolio, settings: pb.TaxSettings, day: date) -> GainRat
     ]
     begun = [entry for entry in dated if entry.from_date <= day]
     return rates_on(begun, day) if begun else usual
-
-
-def _year_to_date(settings: pb.TaxSettings) -> NetGains:
-    """Gains realised so far, less the losses carried over."""
-    return NetGains(
-        _amount(settings.realized_short_term_amount) - _amount(settings.carried_short_term_loss_amount),
-        _amount(settings.realized_long_term_amount) - _amount(settings.carried_long_term_loss_amount),
-    )
-
-
-def _amount(text: str) -> Decimal:
-    return Decimal(text or "0")

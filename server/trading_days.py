@@ -18,7 +18,7 @@ from kernel.rebalancing.settlement import SettlementCalendar
 from server.settlement_rules import settlement_rules
 
 DEFAULT_EXCHANGE = "XNYS"
-_EXAMPLES = ("XNYS", "XNAS", "XLON", "XTSE", "XETR", "XPAR", "XTKS", "XHKG")
+_EXAMPLES = ("XNYS", "XNAS", "XLON", "XTSE", "XETR", "XPAR", "XAMS", "XMIL")
 # The oldest settlement cycle starts in 1986; nobody knows the holidays of the next century.
 _FIRST_YEAR, _LAST_YEAR = 1986, 2100
 _YEARS_AHEAD = 2

@@ -23,12 +23,14 @@ class PlanState:
         max_price_move: Fraction of the plan's price beyond which it lapses.
         max_weight_move: Fraction of the portfolio beyond which it lapses.
         input_hash: Of ``input_parts``.
-        input_parts: Hash by part: holdings, lots, cash, account, prices, rules, request.
+        input_parts: Hash by part: holdings, lots, cash, account, prices, rules, request, household.
         prices: Price per instrument that the plan was made with.
         position_before: Quantities and cash that the plan was made from.
+        exposure: What the trades met in the household's wash-sale window when the plan was made; None = not known.
         last_transaction: Place of the last transaction of all before the plan was made.
         position_after: The same after the last execution; None before the first.
         seen_portfolio: ``updated_at`` of the portfolio at the last look; None = not looked at yet.
+        seen_household: Its accounts with their ``updated_at`` at the last look.
         seen_packs: Number of pricing packs at the last look.
     """
 
@@ -46,9 +48,11 @@ class PlanState:
     input_parts: Json
     prices: Json
     position_before: Json
+    exposure: Json | None = None
     last_transaction: int = 0
     position_after: Json | None = None
     seen_portfolio: datetime | None = None
+    seen_household: str | None = None
     seen_packs: int = 0
     created_at: datetime = field(default_factory=utc_now)
 

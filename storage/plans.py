@@ -95,7 +95,7 @@ class PlanRepository(Repository):
         await self._run(self._sql["set_position_after"], parameters)
 
     async def set_seen(self, rebalance_id: str, portfolio: datetime, packs: int) -> None:
-        """Notes what a look has seen: ``updated_at`` of the portfolio, and how many pricing packs there were."""
+        """Notes what a look has seen: ``updated_at`` of the portfolio, its household, the number of pricing packs."""
         parameters = {"rebalance_id": rebalance_id, "seen_portfolio": portfolio, "seen_packs": packs}
         await self._run(self._sql["set_seen"], parameters)
 

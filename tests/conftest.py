@@ -10,11 +10,16 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from storage.database import Database
 from storage.embedded import EmbeddedServer
 from storage.migrate import migrate
+
+# A busy machine is no fault of the code: no test is timed.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TEMPLATE = "portfolio_optimization_template"
 MEMORY = Path("/dev/shm")

@@ -152,7 +152,7 @@ def open_book(request: TradeRequest) -> Book:
     positions = tuple(_position(request, name, total) for name in names)
     _check_risk(request, names)
     held = {position.instrument_id: position.held for position in positions}
-    lots = {} if request.tax is None else open_lots(request.tax, held, request.prices, request.limits)
+    lots = {} if request.tax is None else open_lots(request.tax, held, request.prices)
     return Book(
         positions,
         request.cash,

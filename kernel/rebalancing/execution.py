@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.almgren_chriss import decreasing, urgency
@@ -106,7 +106,8 @@ def days_needed(quantity: Decimal, largest: Decimal) -> int:
     Returns:
         Days, >= 1.
     """
-    return int((quantity / largest).to_integral_value(ROUND_CEILING))
+    # The quotient itself could be rounded down to a whole number.
+    return int(quantity // largest) + bool(quantity % largest)
 
 
 def slice_trade(
@@ -205,6 +206,8 @@ def _urgency(quantity: Decimal, days: int, liquidity: Liquidity, settings: Execu
     assert liquidity.daily_volume is not None
     price = float(liquidity.price)
     eta = coefficient * volatility * price / math.sqrt(float(quantity) / days * float(liquidity.daily_volume))
+    if not eta:
+        return math.inf
     return urgency(volatility * price, eta, settings.risk_aversion, 1.0)
 
 
@@ -228,8 +231,8 @@ def _whole(exact: tuple[float, ...], quantity: Decimal, increment: Decimal, larg
     """Slices in whole increments: running totals are rounded, so that the parts add up and no slice grows by one.
 
     The sum of a running total and a slice of at most L whole increments rounds to at most L more than the running
-    total does. What the trade has beyond whole increments goes into the last slice that has room for it; one has, as
-    the days are enough for the whole trade.
+    total does. What the trade has beyond whole increments goes into the last slice that has room for it. Where all are
+    full, it has a day of its own: the days are enough for the whole trade, floating point has left this one out.
     """
     remainder = quantity % increment
     count, most = int((quantity - remainder) / increment), int(largest / increment)
@@ -245,7 +248,10 @@ def _whole(exact: tuple[float, ...], quantity: Decimal, increment: Decimal, larg
     slices = [part * increment for part in parts]
     if remainder:
         room = [place for place, shares in enumerate(slices) if shares + remainder <= largest]
-        slices[room[-1]] += remainder
+        if room:
+            slices[room[-1]] += remainder
+        else:
+            slices.append(remainder)
     while slices and not slices[-1]:
         slices.pop()
     return tuple(slices)

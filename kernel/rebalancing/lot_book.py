@@ -9,7 +9,7 @@ from decimal import Decimal
 from kernel.errors import ProblemError
 from kernel.rebalancing.lots import LotMethod, LotSale, Sale, TaxLot, Term, select_lots, select_specific, sell_from
 from kernel.rebalancing.money import ZERO
-from kernel.rebalancing.request import TradeLimits, TradeTax
+from kernel.rebalancing.request import TradeTax
 from kernel.rebalancing.wash_exposure import OpenLoss, WashExposure
 from kernel.rebalancing.wash_parts import are_parts_of_one
 
@@ -91,16 +91,13 @@ class LotBook:
         return tuple(parts)
 
 
-def open_lots(
-    tax: TradeTax, holdings: Mapping[str, Decimal], prices: Mapping[str, Decimal], limits: TradeLimits
-) -> dict[str, LotBook]:
+def open_lots(tax: TradeTax, holdings: Mapping[str, Decimal], prices: Mapping[str, Decimal]) -> dict[str, LotBook]:
     """Orders the lots of what is held and lays the wash-sale window over them.
 
     Args:
         tax: Lots, method and window.
         holdings: Shares of the positions, zero for those that are only wanted.
         prices: Money per share.
-        limits: A limit on tax or gains lets LEAST_TAX choose freely, too.
 
     Returns:
         One per position that has lots or an exposure.
@@ -108,8 +105,7 @@ def open_lots(
     Raises:
         ProblemError: Lots hold fewer shares than the position, were acquired after the sale or are named wrongly.
     """
-    counts = tax.weight > ZERO or limits.max_tax is not None or limits.max_realized_gain is not None
-    free = tax.method is LotMethod.LEAST_TAX and counts
+    free = tax.method is LotMethod.LEAST_TAX and tax.weight > ZERO
     losses = _losses_met(tax)
     return {
         name: _lot_book(tax, name, (held, prices[name]), free=free, losses=losses.get(name, ()))

@@ -27,6 +27,8 @@ Vector = NDArray[np.float64]
 _RELAXED_ROUNDS, _WHOLE_ROUNDS = 40, 30
 # Tangents are added where a curve lacks more than this, in units of the objective.
 _DEEP = 1e-7
+# Rounds of tangents after each decision of a dive.
+_FIXED_ROUNDS = 8
 # A dive fixes what is so near to a whole number, or else this share of what is left and no less than that of all.
 _SETTLED, _SHARE, _LEAST = 1e-6, 0.3, 0.1
 # The local search around what a dive finds.
@@ -220,9 +222,8 @@ class _Search:
             self._relaxation = self._bound = max(self._bound, float(highs.getInfo().objective_function_value))
             self._note(x)
             lack = float(self._lacks(x).sum())
-            enough = max(_RELAXED_LACK, self._settings.relative_gap / 10.0) * max(1.0, abs(self._relaxation))
             before, late = len(self._rows), self._seconds > _RELAXED_TIME * self._settings.time_limit_seconds
-            if late or lack <= enough or not self._cut(x, max(_DEEP, enough / (4 * len(self._curves.curves)))):
+            if late or lack <= self._enough or not self._cut(x, self._worth_cutting):
                 break
             _add_rows(highs, self._rows[before:])
         return SearchEnd.SOLVED if self._nearest is not None and end is SearchEnd.FAILED else end
@@ -238,7 +239,10 @@ class _Search:
         point = self._decided(highs, x, directions)
         if point is not None and self._assembly.orders:
             flags = np.array([order.flag for order in self._assembly.orders], dtype=np.intp)
-            point = self._fixed(highs, flags, np.array([_passes(order, point) for order in self._assembly.orders]))
+            ordered = self._fixed(highs, flags, np.array([_passes(order, point) for order in self._assembly.orders]))
+            if ordered is None:
+                self._released(highs, flags)
+            point = point if ordered is None else ordered
         steps = np.flatnonzero(whole & (upper != 1.0))
         for columns in (np.setdiff1d(np.flatnonzero(whole), steps), steps):
             point = None if point is None else self._decided(highs, point, columns)
@@ -266,17 +270,22 @@ class _Search:
         return point
 
     def _fixed(self, highs: highspy.Highs, columns: NDArray[np.intp], values: Vector) -> Vector | None:
-        """Fixes columns and adds the tangents that the solution lacks; the solution, if there is one."""
+        """Fixes columns and adds the tangents that the solution lacks until it hardly moves; None without one.
+
+        What is decided next rests on this solution: one that the curves do not hold yet would mislead it.
+        """
         for column, value in zip(columns, values, strict=True):
             highs.changeColBounds(int(column), float(value), float(value))
-        if self._solve(highs) is not SearchEnd.SOLVED:
-            return None
-        x = np.array(highs.getSolution().col_value)
-        before = len(self._rows)
-        if not self._cut(x, self._worth_cutting):
-            return x
-        _add_rows(highs, self._rows[before:])
-        return np.array(highs.getSolution().col_value) if self._solve(highs) is SearchEnd.SOLVED else None
+        x: Vector | None = None
+        for _ in range(_FIXED_ROUNDS):
+            if self._solve(highs) is not SearchEnd.SOLVED:
+                return None
+            x = np.array(highs.getSolution().col_value)
+            before = len(self._rows)
+            if self._lacks(x).sum() <= self._enough or not self._cut(x, self._worth_cutting):
+                break
+            _add_rows(highs, self._rows[before:])
+        return x
 
     def _released(self, highs: highspy.Highs, columns: NDArray[np.intp]) -> None:
         for column in columns:
@@ -375,9 +384,14 @@ class _Search:
             self._best, self._best_objective = lifted, objective
 
     @property
+    def _enough(self) -> float:
+        """What all curves together may lack at a solution of the relaxation."""
+        return max(_RELAXED_LACK, self._settings.relative_gap / 10.0) * max(1.0, abs(self._relaxation))
+
+    @property
     def _worth_cutting(self) -> float:
-        """Depth of a tangent that a gap within the settings can do with, were all curves to lack as much."""
-        return max(_DEEP, self._settings.relative_gap / 40.0 * abs(self._bound) / max(1, len(self._curves.curves)))
+        """Depth of a tangent worth adding: with less in every curve all together lack little enough."""
+        return max(_DEEP, self._enough / (4 * max(1, len(self._curves.curves))))
 
     def _lacks(self, x: Vector) -> Vector:
         """By how much the curves' columns are too small."""

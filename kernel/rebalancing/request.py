@@ -121,7 +121,7 @@ class TradeTax:
         rules: Rates, yearly loss limit, value of a carried loss.
         year_to_date: Net gains realised this year, losses carried in included.
         sold_on: Trade date of the sales.
-        method: How lots are chosen. LEAST_TAX leaves it to the search, with true netting.
+        method: How lots are chosen. LEAST_TAX leaves it to the search, with true netting, where tax has a weight.
         weight: Objective per unit of tax; zero reports the tax and does not minimise it.
         wash: By instrument, what the window before and after the sale holds.
         price_wash_sales: Whether wash sales are allowed and priced; otherwise the plan makes none.

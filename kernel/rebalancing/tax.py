@@ -52,6 +52,10 @@ class NetGains:
         """Net of both terms."""
         return self.short_term + self.long_term
 
+    def less(self, other: NetGains) -> NetGains:
+        """The difference term by term."""
+        return NetGains(self.short_term - other.short_term, self.long_term - other.long_term)
+
     def plus(self, other: NetGains) -> NetGains:
         """The two added term by term."""
         return NetGains(self.short_term + other.short_term, self.long_term + other.long_term)
@@ -179,26 +183,29 @@ def tax_of_sales(sales: Iterable[LotSale], year_to_date: NetGains, rules: TaxRul
     Returns:
         The bills without and with the sales, and their difference.
     """
-    return _added(net_gains(sales), year_to_date, rules)
+    return _added(net_gains(sales), year_to_date, rules, NetGains())
 
 
-def tax_of_settled(sales: Iterable[SettledSale], year_to_date: NetGains, rules: TaxRules) -> SalesTax:
+def tax_of_settled(
+    sales: Iterable[SettledSale], year_to_date: NetGains, rules: TaxRules, used: NetGains | None = None
+) -> SalesTax:
     """Tax that sales add to the year, with what wash sales disallow and without sales in retirement accounts.
 
     Args:
         sales: Parts of sales that the wash-sale engine settled.
         year_to_date: Net gains realised this year, losses carried in included.
         rules: Rates, limit and the value of a carried loss.
+        used: Losses carried in that are not there any more after the sales, by term; None for none.
 
     Returns:
         The bills without and with the sales, their difference, and what is disallowed.
     """
     parts = tuple(sales)
-    tax = _added(recognised_gains(parts), year_to_date, rules)
+    tax = _added(recognised_gains(parts), year_to_date, rules, used or NetGains())
     disallowed = sum((sale.disallowed for sale in parts), ZERO)
     return replace(tax, disallowed=disallowed, lost=sum((sale.lost for sale in parts), ZERO))
 
 
-def _added(gains: NetGains, year_to_date: NetGains, rules: TaxRules) -> SalesTax:
-    before, after = tax_on(year_to_date, rules), tax_on(year_to_date.plus(gains), rules)
+def _added(gains: NetGains, year_to_date: NetGains, rules: TaxRules, used: NetGains) -> SalesTax:
+    before, after = tax_on(year_to_date, rules), tax_on(year_to_date.plus(gains).plus(used), rules)
     return SalesTax(gains, before, after, after.tax - before.tax)

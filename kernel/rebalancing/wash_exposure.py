@@ -146,7 +146,7 @@ def _recent(household: Household, day: date, rules: TaxRuleSet) -> list[Househol
     return [
         held
         for held in household.lots
-        if not held.lot.replaced_loss and abs((held.acquired_on - day).days) <= rules.wash_sale_days
+        if held.lot.dated and not held.lot.replaced_loss and abs((held.acquired_on - day).days) <= rules.wash_sale_days
     ]
 
 

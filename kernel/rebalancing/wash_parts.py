@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
+from hashlib import sha256
 from itertools import count
 
 from kernel.rebalancing.household import HouseholdLot, RealizedLoss, SettledSale, SoldPurchase, WashMatch
@@ -15,6 +16,7 @@ from kernel.rebalancing.money import ZERO, to_cents
 _MARK = "~"
 # An id has at most 36 characters: the stem leaves room for the mark and the number.
 _LONGEST_STEM = 30
+_DIGITS = 12
 
 
 def with_matches(part: SettledSale, matches: Iterable[WashMatch]) -> SettledSale:
@@ -104,11 +106,24 @@ def part_id(lot_id: str, taken: set[str]) -> str:
     Returns:
         The stem of the lot's id with the first number that is free.
     """
-    stem = (_stem(lot_id) or lot_id)[:_LONGEST_STEM]
+    stem = stem_of(lot_id)
     return next(name for number in count(1) if (name := f"{stem}{_MARK}{number}") not in taken)
 
 
-def is_same_purchase(part: SettledSale, bought: HouseholdLot | SoldPurchase) -> bool:
+def stem_of(lot_id: str) -> str:
+    """What the ids of all parts of a lot begin with: its own id, or a short one that no other lot has."""
+    stem = _stem(lot_id) or lot_id
+    if len(stem) <= _LONGEST_STEM:
+        return stem
+    return stem[: _LONGEST_STEM - _DIGITS] + sha256(stem.encode()).hexdigest()[:_DIGITS]
+
+
+def is_part_of(lot_id: str, whole_id: str) -> bool:
+    """Whether a lot was split off another one."""
+    return _stem(lot_id) == stem_of(whole_id) and not _stem(whole_id)
+
+
+def is_same_purchase(part: SettledSale | RealizedLoss, bought: HouseholdLot | SoldPurchase) -> bool:
     """Whether shares come from the purchase that is sold: parts of it that were split off have the stem of its id.
 
     Args:
@@ -133,10 +148,7 @@ def are_parts_of_one(*ids: str) -> bool:
     Returns:
         True for the same id, and for parts with the stem of the same.
     """
-    stems = [_stem(lot_id) for lot_id in ids]
-    if any(stems):
-        return len({stem or lot_id[:_LONGEST_STEM] for stem, lot_id in zip(stems, ids, strict=True)}) == 1
-    return len(set(ids)) == 1
+    return len({stem_of(lot_id) for lot_id in ids}) == 1
 
 
 def _stem(lot_id: str) -> str:

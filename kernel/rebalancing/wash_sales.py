@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from types import MappingProxyType
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.household import (
@@ -30,6 +32,8 @@ from kernel.rebalancing.wash_parts import (
     unit_cost,
     with_matches,
 )
+
+_NONE: Mapping[tuple[str, str], Decimal] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,12 @@ class AccountPurchase:
 
 
 def record_sale(
-    household: Household, sale: AccountSale, rules: TaxRuleSet, policies: WashPolicies
+    household: Household,
+    sale: AccountSale,
+    rules: TaxRuleSet,
+    policies: WashPolicies,
+    *,
+    leaving: Mapping[tuple[str, str], Decimal] = _NONE,
 ) -> tuple[Household, tuple[SettledSale, ...]]:
     """Takes a sale from its lots and matches its losses with shares bought before it.
 
@@ -95,6 +104,8 @@ def record_sale(
         sale: The sale.
         rules: Rules that hold on its day.
         policies: How the rule is read.
+        leaving: Shares of the account by instrument and lot that are sold on the same day, too, and not yet recorded:
+            they are not held after it, so they replace nothing.
 
     Returns:
         State after, and the parts of the sale in its order; with WashPolicies.count_sold_replacements followed by the
@@ -108,7 +119,7 @@ def record_sale(
         26 USC 1091, 1223(3); 26 CFR 1.1091-1, 1.1091-2; Rev. Rul. 2008-5.
     """
     books = _Books(household, rules, policies)
-    settled = books.sell(sale)
+    settled = books.sell(sale, leaving)
     return books.household(), settled
 
 
@@ -140,6 +151,27 @@ def record_purchase(
     return books.household(), matches
 
 
+def record_replacements(
+    household: Household, rules: TaxRuleSet, policies: WashPolicies
+) -> tuple[Household, tuple[WashMatch, ...]]:
+    """Matches open losses with shares that are held after all: not sold as was planned, or heard of late.
+
+    Args:
+        household: State before, with the losses and the lots that can replace.
+        rules: Rules that hold on the days of the losses.
+        policies: How the rule is read.
+
+    Returns:
+        State after, and the matches in the order of the losses.
+
+    References:
+        26 USC 1091, 1223(3); 26 CFR 1.1091-1, 1.1091-2; Rev. Rul. 2008-5.
+    """
+    books = _Books(household, rules, policies)
+    matches = books.match_held()
+    return books.household(), matches
+
+
 _Replacement = HouseholdLot | SoldPurchase
 
 
@@ -153,14 +185,16 @@ class _Books:
         self._lots = list(household.lots)
         self._losses = list(household.losses)
         self._sold = list(household.sold)
+        self._leaving: dict[tuple[str, str, str], Decimal] = {}
 
     def household(self) -> Household:
         """The state now."""
         return replace(self._household, lots=tuple(self._lots), losses=tuple(self._losses), sold=tuple(self._sold))
 
-    def sell(self, sale: AccountSale) -> tuple[SettledSale, ...]:
+    def sell(self, sale: AccountSale, leaving: Mapping[tuple[str, str], Decimal]) -> tuple[SettledSale, ...]:
         """Takes all the shares first: shares of one sale do not replace each other."""
         account = self._household.account(sale.account_id)
+        self._leaving = {(sale.account_id, *key): shares for key, shares in leaving.items()}
         _check_sale(sale)
         taken = self._take(sale, account)
         parts = [part for part, _ in taken]
@@ -188,6 +222,21 @@ class _Books:
                 matches.append(match)
                 at = self._losses.index(loss)
                 self._losses[at : at + 1] = [] if rest is None else [rest]
+        return tuple(matches)
+
+    def match_held(self) -> tuple[WashMatch, ...]:
+        """Matches the open losses, in the order of disposition, with lots bought before or after them."""
+        matches: list[WashMatch] = []
+        for loss in sorted(self._losses, key=lambda loss: (loss.sold_on, loss.acquired_on)):
+            rest: RealizedLoss | None = loss
+            for replacement in self._replacements(loss):
+                if rest is None:
+                    break
+                if isinstance(replacement, HouseholdLot):
+                    match, rest = self._match(rest, replacement)
+                    matches.append(match)
+            at = self._losses.index(loss)
+            self._losses[at : at + 1] = [] if rest is None else [rest]
         return tuple(matches)
 
     def _take(self, sale: AccountSale, account: Account) -> list[tuple[SettledSale, TaxLot]]:
@@ -227,7 +276,7 @@ class _Books:
             self._losses.append(loss)
         return with_matches(part, matches)
 
-    def _replacements(self, part: SettledSale) -> list[_Replacement]:
+    def _replacements(self, part: SettledSale | RealizedLoss) -> list[_Replacement]:
         """What was bought within the window, in the order of purchase."""
         literal = self._policies.same_purchase is SamePurchase.LITERAL
         found: list[_Replacement] = [
@@ -242,6 +291,8 @@ class _Books:
             held
             for held in self._lots
             if not held.lot.replaced_loss
+            and held.lot.dated
+            and self._free(held) > ZERO
             and self._is_replaced_by(part, held)
             and (literal or not is_same_purchase(part, held))
         ]
@@ -255,7 +306,7 @@ class _Books:
 
     def _match(self, loss: RealizedLoss, bought: _Replacement) -> tuple[WashMatch, RealizedLoss | None]:
         """Matches as many shares as both have; answers with what is left of the loss."""
-        quantity = min(loss.quantity, bought.quantity)
+        quantity = min(loss.quantity, self._free(bought))
         rest = to_cents(loss.loss * (loss.quantity - quantity) / loss.quantity)
         lost = self._household.account(bought.account_id).retirement
         match = WashMatch(
@@ -277,6 +328,11 @@ class _Books:
         else:
             match = replace(match, lot_id=self._split(bought, match))
         return match, replace(loss, quantity=loss.quantity - quantity, loss=rest) if rest else None
+
+    def _free(self, bought: _Replacement) -> Decimal:
+        """Shares that can replace others."""
+        key = (bought.account_id, bought.instrument_id, bought.lot_id)
+        return bought.quantity - (self._leaving.get(key, ZERO) if isinstance(bought, HouseholdLot) else ZERO)
 
     def _holding_from(self, loss: RealizedLoss, bought: _Replacement) -> date:
         if self._policies.holding_period is HoldingPeriod.COPY_DATE:
@@ -327,7 +383,7 @@ class _Books:
 
     def _may_replace_later(self, part: SettledSale, lot: TaxLot) -> bool:
         held_for = (part.sold_on - part.acquired_on).days
-        return not lot.replaced_loss and held_for <= self._rules.wash_sale_days
+        return lot.dated and not lot.replaced_loss and held_for <= self._rules.wash_sale_days
 
 
 def _part(sale: AccountSale, account: Account, sold: LotSale) -> SettledSale:

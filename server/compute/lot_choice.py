@@ -92,7 +92,7 @@ def _available(lots: Iterable[TaxLot], context: TaxContext) -> list[TaxLot]:
 
 
 def _sale(sell: Traded, context: TaxContext) -> Sale:
-    return Sale(sell.quantity, sell.price, context.sold_on, context.rules.long_term_months)
+    return Sale(sell.quantity, sell.proceeds_per_share, context.sold_on, context.rules.long_term_months)
 
 
 def _least_tax(context: TaxContext, sells: Sequence[Traded], buys: Sequence[Traded]) -> Picks:

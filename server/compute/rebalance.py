@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
 
 from kernel import performance
+from kernel.errors import ProblemError
 from kernel.rebalancing.costs import PowerImpact
 from kernel.rebalancing.policy import PolicyTarget
 from kernel.rebalancing.policy_trades import PolicyPlan, plan_policy, policy_remarks
@@ -23,14 +25,15 @@ from server.compute.estimate import Estimate
 from server.compute.inputs import Floats, MarketInputs
 from server.compute.measures import tracking_error
 from server.compute.memory import remembered_estimate
-from server.compute.optimization import measure_weights, run_optimization
+from server.compute.optimization import OptimizationAnswer, measure_weights, run_optimization
 from server.compute.policy import PolicyInputs, against_benchmark, find_policy_target, policy_trading
 from server.compute.sequence import SequenceContext, Sequenced, daily_volatilities, sequence_plan
 from server.compute.tax_context import TaxContext
 from server.compute.taxes import TaxAssessment, assess, trade_tax
 from server.compute.trading import needs_risk, tracking_risk, with_universe
 from server.compute.weights import exact_weights
-from server.errors import NotReady
+from server.errors import InvalidRequest, NotReady
+from server.listing import listed
 from server.rebalance_specs import RebalanceSpec, StrategySpec
 from server.specs import ModelSpec, OptimizationSpec
 
@@ -123,11 +126,12 @@ def run_rebalance(inputs: RebalanceInputs, estimator: Estimator = remembered_est
     started, worked = time.perf_counter(), time.process_time()
     aim = _aim(inputs, estimator)
     plan, policy, remarks = (None, None, ()) if aim.weights is None else _plan(inputs, aim, aim.weights)
+    sequenced = None if plan is None else sequence_plan(plan, inputs.trading, inputs.market, inputs.sequence)
     return RebalanceAnswer(
         target=aim.weights or {},
         plan=plan,
-        taxes=None if plan is None else _assessed(inputs, plan),
-        sequenced=None if plan is None else sequence_plan(plan, inputs.trading, inputs.market, inputs.sequence),
+        taxes=None if plan is None or sequenced is None else _assessed(inputs, plan, sequenced),
+        sequenced=sequenced,
         missing=aim.missing,
         before=_measured(inputs, aim.estimated, inputs.market.weights_with_cash),
         after=None if plan is None else _measured(inputs, aim.estimated, _planned(inputs, plan)),
@@ -141,13 +145,13 @@ def run_rebalance(inputs: RebalanceInputs, estimator: Estimator = remembered_est
 
 def _aim(inputs: RebalanceInputs, estimator: Estimator) -> _Aim:
     if inputs.optimization is not None:
-        optimized = run_optimization(inputs.market, inputs.optimization)
+        optimized, remarks = _optimized(inputs, inputs.optimization)
         solution = optimized.solution
         if solution.weights is None:
             missing = MissingTarget(solution.status, solution.message, solution.explanation, solution)
             return _Aim(optimized.estimate, None, missing)
         named = dict(zip(optimized.names, solution.weights.tolist(), strict=True))
-        return _Aim(optimized.estimate, exact_weights(named))
+        return _Aim(optimized.estimate, exact_weights(named), remarks=remarks)
     if inputs.policy is not None:
         estimated = estimator(inputs.market, inputs.model)
         seconds = inputs.trading.search.time_limit_seconds
@@ -163,6 +167,28 @@ def _aim(inputs: RebalanceInputs, estimator: Estimator) -> _Aim:
             raise
         remark = Remark("no_estimate", "", f"what the plan improves is not estimated: {error}")
         return _Aim(None, inputs.trading.target_weights, remarks=(remark,))
+
+
+def _optimized(inputs: RebalanceInputs, asked: OptimizationSpec) -> tuple[OptimizationAnswer, tuple[Remark, ...]]:
+    """The optimization without more of what may not be bought, and as asked where there is none like that."""
+    barred = [name for name in inputs.market.ids if name in inputs.trading.limits.do_not_buy]
+    if barred:
+        try:
+            found = run_optimization(inputs.market, _without_purchases(asked, inputs.market, barred))
+        except (ProblemError, InvalidRequest):
+            found = None
+        if found is not None and found.solution.weights is not None:
+            text = f"the target has no more than is held of {listed(barred)}, which may not be bought"
+            return found, (Remark("restricted", "", text),)
+    return run_optimization(inputs.market, asked), ()
+
+
+def _without_purchases(asked: OptimizationSpec, market: MarketInputs, barred: Sequence[str]) -> OptimizationSpec:
+    """The optimization with the present weights as the largest of what may not be bought."""
+    limits, now = asked.constraints, dict(zip(market.ids, market.w0.tolist(), strict=True))
+    usual = math.inf if limits.max_position_size is None else limits.max_position_size
+    most = {name: min(max(now[name], 0.0), limits.max_weights.get(name, usual)) for name in barred}
+    return replace(asked, constraints=replace(limits, max_weights={**limits.max_weights, **most}))
 
 
 def _plan(
@@ -220,8 +246,10 @@ def _power_impacts(inputs: RebalanceInputs) -> dict[str, PowerImpact]:
     }
 
 
-def _assessed(inputs: RebalanceInputs, plan: TradePlan) -> TaxAssessment:
-    return assess(inputs.taxes, inputs.spec.tax, plan, inputs.trading.prices, _volatilities(inputs.market))
+def _assessed(inputs: RebalanceInputs, plan: TradePlan, sequenced: Sequenced) -> TaxAssessment:
+    last_days = {order.instrument_id: order.slices[-1].day for order in sequenced.plan.orders}
+    volatilities = _volatilities(inputs.market)
+    return assess(inputs.taxes, inputs.spec.tax, plan, inputs.trading.prices, volatilities, last_days=last_days)
 
 
 def _volatilities(market: MarketInputs) -> dict[str, float]:

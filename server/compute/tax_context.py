@@ -8,8 +8,10 @@ from decimal import Decimal
 
 from kernel.rebalancing.household import Household, WashPolicies
 from kernel.rebalancing.lots import LotMethod, TaxLot
+from kernel.rebalancing.money import ZERO, to_cents
 from kernel.rebalancing.tax import NetGains, TaxRules
 from kernel.rebalancing.tax_rules import TaxRuleSet
+from kernel.rebalancing.tax_years import TaxYear
 from server.rebalance_specs import TaxChoice
 
 
@@ -23,7 +25,7 @@ class TaxContext:
         rules: Rules that hold on the day.
         policies: Readings of the wash-sale rule.
         terms: Rates of the day, yearly loss limit, value of a carried loss; rates of zero in a retirement account.
-        year_to_date: Net gains realised this year, losses carried in included.
+        figures: What the year has realised and carried in; nothing in a retirement account.
         method: How lots are chosen unless a request says otherwise.
         sold_on: Day of the trades.
         retirement: Whether sales are not taxed.
@@ -34,10 +36,15 @@ class TaxContext:
     rules: TaxRuleSet
     policies: WashPolicies
     terms: TaxRules
-    year_to_date: NetGains
+    figures: TaxYear
     method: LotMethod
     sold_on: date
     retirement: bool = False
+
+    @property
+    def year_to_date(self) -> NetGains:
+        """Net gains realised this year, losses carried in included."""
+        return self.figures.net
 
     @property
     def lots(self) -> dict[str, tuple[TaxLot, ...]]:
@@ -61,8 +68,26 @@ class TaxContext:
 
 @dataclass(frozen=True, slots=True)
 class Traded:
-    """Shares bought or sold on the day at a price."""
+    """Shares bought or sold on the day.
+
+    Attributes:
+        instrument_id: What is traded.
+        quantity: Shares, > 0.
+        price: Money per share, before costs.
+        cost: Of the trade, money, >= 0: it lowers what a sale brings and raises what a purchase takes.
+    """
 
     instrument_id: str
     quantity: Decimal
     price: Decimal
+    cost: Decimal = ZERO
+
+    @property
+    def proceeds_per_share(self) -> Decimal:
+        """What a share sold brings; a sale that brings less than it costs brings nothing, as in the books."""
+        return max(to_cents(self.quantity * self.price) - self.cost, ZERO) / self.quantity
+
+    @property
+    def cost_per_share(self) -> Decimal:
+        """What a share bought takes."""
+        return (to_cents(self.quantity * self.price) + self.cost) / self.quantity

@@ -12,7 +12,7 @@ from kernel.errors import ProblemError
 from kernel.rebalancing.household import Household, HouseholdLot, RealizedLoss, SettledSale, WashMatch
 from kernel.rebalancing.lots import LotMethod
 from kernel.rebalancing.money import ZERO, to_cents
-from kernel.rebalancing.tax import SalesTax, tax_of_settled
+from kernel.rebalancing.tax import SalesTax, recognised_gains, tax_of_settled
 from kernel.rebalancing.wash_parts import part_id, unit_cost, with_matches
 from kernel.rebalancing.wash_sales import AccountPurchase, AccountSale, record_purchase, record_sale
 from server.compute.tax_context import TaxContext, Traded
@@ -31,15 +31,19 @@ class TaxedTrades:
     """The tax of trades under one choice of lots.
 
     Attributes:
+        account_id: Account of the trades.
         method: How lots were chosen.
         sold_on: Day of the trades.
         sales: The lots sold, with what disallows their losses.
         earlier: What changes in the tax of earlier sales, each as a line without shares: losses that the purchases take
             back, losses that shares sold again take over.
-        tax: Of both together, netted.
+        tax: Of the trades and of what changes in earlier sales of the account, netted: those of this year as gains,
+            those before it by the losses carried in. What the trades disallow in other accounts is theirs; it counts
+            in `disallowed` and `lost` alone.
         losses: Losses that a later purchase may still disallow.
     """
 
+    account_id: str
     method: LotMethod
     sold_on: date
     sales: tuple[SettledSale, ...]
@@ -73,16 +77,28 @@ def settle_trades(
     own = {(sale.sale_id, sale.lot_id) for sale in sales}
     taken_back = [_taken_back(match, context) for match in matches if (match.sale_id, match.sold_lot_id) not in own]
     earlier = (*(line for line in lines if not line.quantity), *taken_back)
-    tax = tax_of_settled((*sales, *earlier), context.year_to_date, context.terms)
-    shown = _Shown(context)
+    shown = _Shown(context, shelves.names)
     return TaxedTrades(
+        account_id=context.portfolio_id,
         method=method,
         sold_on=context.sold_on,
         sales=tuple(map(shown.sale, sales)),
         earlier=tuple(map(shown.sale, earlier)),
-        tax=tax,
+        tax=_tax(context, sales, earlier),
         losses=shelves.losses(),
     )
+
+
+def _tax(context: TaxContext, sales: Sequence[SettledSale], earlier: Sequence[SettledSale]) -> SalesTax:
+    own = [line for line in earlier if line.account_id == context.portfolio_id]
+    of_year = [line for line in own if line.sold_on.year == context.sold_on.year]
+    before = recognised_gains(line for line in own if line.sold_on.year < context.sold_on.year)
+    figures = context.figures
+    used = figures.amended(before).carried.less(figures.carried)
+    tax = tax_of_settled((*sales, *of_year), figures.net, context.terms, used)
+    lines = (*sales, *earlier)
+    disallowed = sum((line.disallowed for line in lines), ZERO)
+    return replace(tax, disallowed=disallowed, lost=sum((line.lost for line in lines), ZERO))
 
 
 def _with_own_matches(sale: SettledSale, matches: Iterable[WashMatch]) -> SettledSale:
@@ -98,15 +114,19 @@ def _stem(lot_id: str) -> str:
 class _Shown:
     """Names lots as they are stored: parts that these trades split off have no name of their own yet."""
 
-    def __init__(self, context: TaxContext) -> None:
+    def __init__(self, context: TaxContext, sold: Mapping[str, str]) -> None:
+        self._sold = sold
+        # Only what has replaced nothing yet can be split.
         self._stored = {
-            (held.account_id, held.acquired_on, _stem(held.lot_id)): held.lot_id for held in context.household.lots
+            (held.account_id, held.acquired_on, _stem(held.lot_id)): held.lot_id
+            for held in context.household.lots
+            if not held.lot.replaced_loss
         }
         self._whole = {(held.account_id, held.lot_id) for held in context.household.lots}
 
     def sale(self, sale: SettledSale) -> SettledSale:
         """A part of a sale with the lots of the account."""
-        lot_id = self._name(sale.account_id, sale.acquired_on, sale.lot_id)
+        lot_id = self._sold.get(sale.lot_id) or self._name(sale.account_id, sale.acquired_on, sale.lot_id)
         return replace(sale, lot_id=lot_id, matches=tuple(map(self._match, sale.matches)))
 
     def _match(self, match: WashMatch) -> WashMatch:
@@ -157,6 +177,8 @@ class _Shelves:
         self._losses = _by_instrument(context.household.losses)
         self._sold = _by_instrument(context.household.sold)
         self._parts: dict[frozenset[str], Household] = {}
+        # Lots by the ids that their shares have while they are set apart.
+        self.names: dict[str, str] = {}
 
     def sell(self, sells: Sequence[Traded], picks: Picks) -> list[SettledSale]:
         """Carries out sales: losses count in the order in which the shares were bought, whatever they are of.
@@ -171,16 +193,17 @@ class _Shelves:
 
     def _set_apart(self, sell: Traded, picks: Sequence[tuple[str, Decimal]]) -> list[_Apart]:
         """Takes what is sold out of its lots, as lots of their own that only their sale sees."""
-        key, name = self._open(sell.instrument_id), sell.instrument_id
+        key, name, price = self._open(sell.instrument_id), sell.instrument_id, sell.proceeds_per_share
         lots, found, filled = list(self._parts[key].lots), [], ZERO
-        for k, (lot_id, quantity) in enumerate(picks):
+        for lot_id, quantity in picks:
             at = self._find(lots, name, lot_id, quantity)
             held, lot = lots[at], lots[at].lot
             cost = unit_cost(lot, quantity, lot.basis_of(quantity))
-            own_id = f"{_stem(lot_id)}{_PART}{_FIRST_OWN + k}"
+            own_id = f"{_stem(lot_id)}{_PART}{_FIRST_OWN + len(self.names)}"
+            self.names[own_id] = lot_id
             part = replace(held, lot=replace(lot, lot_id=own_id, quantity=quantity, unit_cost=cost))
             # Differences of rounded totals, so that no cent is lost between the lots of a sale.
-            proceeds = to_cents((filled + quantity) * sell.price) - to_cents(filled * sell.price)
+            proceeds = to_cents((filled + quantity) * price) - to_cents(filled * price)
             found.append(_Apart(key, part, proceeds / quantity))
             filled += quantity
             left = lot.quantity - quantity
@@ -214,7 +237,7 @@ class _Shelves:
     def buy(self, buy: Traded) -> tuple[WashMatch, ...]:
         """Carries out a purchase; its lot has no id yet."""
         key, name, day = self._open(buy.instrument_id), buy.instrument_id, self._context.sold_on
-        bought = AccountPurchase(self._context.portfolio_id, _own_id(name), name, buy.quantity, buy.price, day)
+        bought = AccountPurchase(self._context.portfolio_id, _own_id(name), name, buy.quantity, buy.cost_per_share, day)
         self._parts[key], matches = record_purchase(
             self._parts[key], bought, self._context.rules, self._context.policies
         )

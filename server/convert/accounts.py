@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from portfolio_optimization.v1 import portfolio_data_pb2 as pb
 from portfolio_optimization.v1 import taxes_pb2, trade_pb2
 
+from kernel.rebalancing.tax_years import TaxYear
 from server.convert.answers import to_json
 from server.convert.faults import FRACTION, Faults
 from server.convert.text_values import (
@@ -42,6 +43,9 @@ _AMOUNTS = {
     "carried_short_term_loss_amount": MONEY_NOT_NEGATIVE,
     "carried_long_term_loss_amount": MONEY_NOT_NEGATIVE,
 }
+# The calendar year of those that are realised, and years that it can be.
+_YEAR = "realized_year"
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200
 _FRACTIONS = ("ordinary_rate", "carried_loss_value")
 # Where storage has columns for them.
 _IN_COLUMNS = ("short_term_rate", "long_term_rate", "lot_method")
@@ -84,6 +88,9 @@ def read_tax(field: str, message: pb.TaxSettings, faults: Faults) -> TaxTerms:
     for name in _FRACTIONS:
         # An absent one reads as zero, which is right too.
         faults.number(f"{field}.{name}", getattr(message, name), FRACTION)
+    if message.realized_year and not _FIRST_YEAR <= message.realized_year <= _LAST_YEAR:
+        allowed = f"must be 0 or lie between {_FIRST_YEAR} and {_LAST_YEAR}"
+        faults.add(f"{field}.{_YEAR}", f"{allowed}, not {message.realized_year}")
     faults.identifier(f"{field}.jurisdiction", message.jurisdiction, required=False)
     _check_dated_rates(f"{field}.dated_rates", message, faults)
     _check_policies(f"{field}.wash_sale_policies", message.wash_sale_policies, faults)
@@ -138,20 +145,22 @@ def account_json(account: Json, tax: TaxTerms) -> Json:
     return account | ({TAX: tax.others} if tax.others else {})
 
 
-def with_realized(account: Json, short_term: Decimal, long_term: Decimal) -> Json:
-    """The account with gains, negative for losses, added to what the tax year has realised so far.
+def with_figures(account: Json, figures: TaxYear) -> Json:
+    """The account with other figures of the tax year.
 
     Args:
         account: As storage keeps it.
-        short_term: Recognised short-term gain, money.
-        long_term: Recognised long-term gain, money.
+        figures: What the year has realised and carried in.
     """
-    tax = dict(account.get(TAX, {}))
-    for name, gain in (("realized_short_term_amount", short_term), ("realized_long_term_amount", long_term)):
-        total = Decimal(tax.pop(name, "0")) + gain
-        tax |= {name: write_decimal(total)} if total else {}
-    rest = {name: value for name, value in account.items() if name != TAX}
-    return rest | ({TAX: tax} if tax else {})
+    amounts = {
+        "realized_short_term_amount": figures.realised.short_term,
+        "realized_long_term_amount": figures.realised.long_term,
+        "carried_short_term_loss_amount": -figures.carried.short_term,
+        "carried_long_term_loss_amount": -figures.carried.long_term,
+    }
+    kept = {name: value for name, value in account.get(TAX, {}).items() if name not in amounts}
+    written = {name: write_decimal(amount) for name, amount in amounts.items() if amount}
+    return account | {TAX: kept | written | {_YEAR: figures.year}}
 
 
 def write_account(portfolio: Portfolio) -> pb.AccountSettings | None:

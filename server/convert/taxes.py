@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from portfolio_optimization.v1 import trade_pb2
@@ -13,7 +14,7 @@ from kernel.rebalancing.money import to_cents
 from kernel.rebalancing.tax import SalesTax
 from kernel.rebalancing.wash_exposure import PurchaseLock
 from server.compute.taxed_trades import TaxedTrades, is_planned
-from server.compute.taxes import LotToWaitFor, TaxAssessment
+from server.compute.taxes import LotToWaitFor, SlicedLot, TaxAssessment
 from server.convert.text_values import write_day, write_decimal
 from server.convert.trade_limits import LOT_METHODS
 
@@ -30,6 +31,7 @@ def write_taxes(message: pb.RebalancePlanResponse, assessment: TaxAssessment) ->
     message.purchase_locks.extend(_write_lock(name, lock) for name, lock in assessment.locks.items())
     message.lot_advice.extend(map(_write_advice, assessment.lots_to_wait_for))
     message.notes.extend(_wash_notes(assessment.chosen))
+    message.notes.extend(_sliced_note(lot, assessment.chosen.sold_on) for lot in assessment.sliced)
 
 
 def write_estimate(taxed: TaxedTrades) -> trade_pb2.TaxEstimate:
@@ -120,4 +122,18 @@ def _wash_notes(taxed: TaxedTrades) -> Iterable[pb.PlanNote]:
         )
         if sale.lost:
             text += f", {sale.lost:f} of it for good, because they are in a retirement account"
+        if sale.account_id != taxed.account_id:
+            text += f"; that sale was in portfolio {sale.account_id}, so this plan's tax is without it"
+        if sale.sold_on.year < taxed.sold_on.year:
+            text += (
+                f"; the return of {sale.sold_on.year} is to be amended, and less is carried over from it"
+            )
         yield pb.PlanNote(code="wash_sale", instrument_id=sale.instrument_id, message=text)
+
+
+def _sliced_note(lot: SlicedLot, sold_on: date) -> pb.PlanNote:
+    text = (
+        f"the last slice of the sale of {lot.instrument_id} is for {lot.last_day.isoformat()}, but lot {lot.lot_id} is "
+        f"long-term from {lot.long_term_from.isoformat()}; its tax is that of {sold_on.isoformat()}, short-term"
+    )
+    return pb.PlanNote(code="sliced_term", instrument_id=lot.instrument_id, message=text)

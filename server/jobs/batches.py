@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 _TURN = 25
 # The process is killed this long after all its searches should have stopped by themselves.
 _GRACE_SECONDS = 10.0
-_OVERHEAD = 1.5
+_OVERHEAD = 3.0
 # Where too many solves wait, a turn is asked for again after this.
 _BUSY_SECONDS = 1.0
 

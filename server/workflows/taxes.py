@@ -95,7 +95,8 @@ async def _ask(connection: Connection, spec: PreviewSpec) -> _Question:
     day = spec.sale_date or planned or (pack.as_of if pack is not None else date.min)
     # On a day that the request names, lots bought later are later; newer lots than the prices are as of the prices.
     own = portfolio if spec.sale_date is None else None
-    context = as_context(portfolio, await load_household(connection, portfolio.id, day, own), day)
+    loaded = await load_household(connection, portfolio.id, day, own)
+    context = await as_context(connection, portfolio, loaded, day)
     picks: Picks = {}
     if plan is not None and spec.choice.lot_method is None:
         picks = plan.picks
@@ -180,6 +181,7 @@ async def _trades(
             trade.instrument_id,
             Decimal(trade.exact_quantity),
             closes.get(trade.instrument_id) or Decimal(trade.price_amount),
+            Decimal(trade.transaction_cost_amount or "0"),
         )
         for trade in plan.trades
     ]

@@ -26,7 +26,8 @@ CREATE TABLE webhook_keys (
 -- next_attempt_at is also the end of the lease of an attempt that is under way.
 CREATE TABLE deliveries (
     id VARCHAR(36) PRIMARY KEY DEFAULT gen_random_uuid()::text,
-    sequence BIGINT NOT NULL REFERENCES events(sequence),
+    -- Of an event; events are never deleted.
+    sequence BIGINT NOT NULL,
     portfolio_id VARCHAR(36) NOT NULL,
     webhook_id VARCHAR(36) REFERENCES webhooks(id),
     address TEXT NOT NULL,

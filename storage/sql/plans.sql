@@ -1,13 +1,13 @@
 -- name: insert
 INSERT INTO rebalance_workflows (
     rebalance_id, portfolio_id, status, version, gross_amount, approval_limit, validity_hours, expires_at,
-    max_price_move, max_weight_move, input_hash, input_parts, prices, position_before, last_transaction, position_after,
-    seen_portfolio, seen_packs, created_at
+    max_price_move, max_weight_move, input_hash, input_parts, prices, position_before, exposure, last_transaction,
+    position_after, seen_portfolio, seen_household, seen_packs, created_at
 ) VALUES (
     %(rebalance_id)s, %(portfolio_id)s, %(status)s, %(version)s, %(gross_amount)s, %(approval_limit)s,
     %(validity_hours)s, %(expires_at)s, %(max_price_move)s, %(max_weight_move)s, %(input_hash)s, %(input_parts)s,
-    %(prices)s, %(position_before)s, %(last_transaction)s, %(position_after)s, %(seen_portfolio)s, %(seen_packs)s,
-    %(created_at)s
+    %(prices)s, %(position_before)s, %(exposure)s, %(last_transaction)s, %(position_after)s, %(seen_portfolio)s,
+    %(seen_household)s, %(seen_packs)s, %(created_at)s
 );
 
 -- name: insert_transition
@@ -48,7 +48,8 @@ UPDATE rebalance_workflows SET position_after = %(position_after)s, expires_at =
 WHERE rebalance_id = %(rebalance_id)s;
 
 -- name: set_seen
-UPDATE rebalance_workflows SET seen_portfolio = %(seen_portfolio)s, seen_packs = %(seen_packs)s
+UPDATE rebalance_workflows
+SET seen_portfolio = %(seen_portfolio)s, seen_packs = %(seen_packs)s, seen_household = household_state(portfolio_id)
 WHERE rebalance_id = %(rebalance_id)s;
 
 -- name: count_packs
@@ -95,6 +96,7 @@ WHERE workflows.status IN ('proposed', 'pending_approval', 'approved') AND workf
         workflows.expires_at <= %(now)s
         OR workflows.seen_portfolio IS DISTINCT FROM portfolios.updated_at
         OR workflows.seen_packs <> (SELECT COUNT(*) FROM pricing_packs)
+        OR workflows.seen_household IS DISTINCT FROM household_state(workflows.portfolio_id)
     )
 ORDER BY workflows.rebalance_id LIMIT %(limit)s;
 
@@ -106,6 +108,7 @@ SELECT workflows.rebalance_id, workflows.portfolio_id, plans.target_type, workfl
             workflows.expires_at <= %(now)s
             OR workflows.seen_portfolio IS DISTINCT FROM portfolios.updated_at
             OR workflows.seen_packs <> (SELECT COUNT(*) FROM pricing_packs)
+            OR workflows.seen_household IS DISTINCT FROM household_state(workflows.portfolio_id)
         ) AS stale
 FROM rebalance_workflows AS workflows
 JOIN rebalance_plans AS plans ON plans.rebalance_id = workflows.rebalance_id

@@ -29,7 +29,7 @@ from portfolio_optimization.v1 import taxes_pb2 as portfolio__optimization_dot_v
 from portfolio_optimization.v1 import trade_pb2 as portfolio__optimization_dot_v1_dot_trade__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.portfolio_optimization/v1/portfolio_data.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,portfolio_optimization/v1/optimization.proto\x1a(portfolio_optimization/v1/policies.proto\x1a%portfolio_optimization/v1/taxes.proto\x1a%portfolio_optimization/v1/trade.proto\"\xc0\x03\n\tPortfolio\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rbase_currency\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61sh_amount\x18\x04 \x01(\t\x12\x34\n\x08holdings\x18\x05 \x03(\x0b\x32\".portfolio_optimization.v1.Holding\x12/\n\x04lots\x18\x06 \x03(\x0b\x32!.portfolio_optimization.v1.TaxLot\x12\x14\n\x0c\x62\x65nchmark_id\x18\x07 \x01(\t\x12;\n\x07\x61\x63\x63ount\x18\x08 \x01(\x0b\x32*.portfolio_optimization.v1.AccountSettings\x12\x33\n\x03tax\x18\t \x01(\x0b\x32&.portfolio_optimization.v1.TaxSettings\x12\x44\n\x0bpreferences\x18\n \x01(\x0b\x32/.portfolio_optimization.v1.PortfolioPreferences\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x07Holding\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\t\"\xa0\x01\n\x06TaxLot\x12\x0e\n\x06lot_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63quired_on\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\t\x12\x1d\n\x15\x63ost_per_share_amount\x18\x05 \x01(\t\x12\x12\n\nheld_since\x18\x06 \x01(\t\x12\x15\n\rreplaced_loss\x18\x07 \x01(\x08\"\xa7\x02\n\x0f\x41\x63\x63ountSettings\x12\x41\n\x0c\x61\x63\x63ount_type\x18\x01 \x01(\x0e\x32&.portfolio_optimization.v1.AccountTypeH\x00\x88\x01\x01\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x16\n\x0emargin_enabled\x18\x03 \x01(\x08\x12\x18\n\x10shorting_enabled\x18\x04 \x01(\x08\x12\x1d\n\x15option_approval_level\x18\x05 \x01(\r\x12\x12\n\ndo_not_buy\x18\x06 \x03(\t\x12\x13\n\x0b\x64o_not_sell\x18\x07 \x03(\t\x12\x14\n\x0c\x64o_not_trade\x18\x08 \x03(\t\x12\x1a\n\x12maintenance_margin\x18\t \x01(\x01\x42\x0f\n\r_account_type\"\xe2\x04\n\x0bTaxSettings\x12\x17\n\x0fshort_term_rate\x18\x01 \x01(\x01\x12\x16\n\x0elong_term_rate\x18\x02 \x01(\x01\x12=\n\nlot_method\x18\x03 \x01(\x0e\x32$.portfolio_optimization.v1.LotMethodH\x00\x88\x01\x01\x12 \n\x18yearly_loss_limit_amount\x18\x04 \x01(\t\x12\"\n\x1arealized_short_term_amount\x18\x05 \x01(\t\x12!\n\x19realized_long_term_amount\x18\x06 \x01(\t\x12&\n\x1e\x63\x61rried_short_term_loss_amount\x18\x07 \x01(\t\x12%\n\x1d\x63\x61rried_long_term_loss_amount\x18\x08 \x01(\t\x12\x1a\n\rordinary_rate\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x1f\n\x12\x63\x61rried_loss_value\x18\n \x01(\x01H\x02\x88\x01\x01\x12=\n\x0b\x64\x61ted_rates\x18\x0b \x03(\x0b\x32(.portfolio_optimization.v1.DatedTaxRates\x12G\n\x12wash_sale_policies\x18\x0c \x01(\x0b\x32+.portfolio_optimization.v1.WashSalePolicies\x12\x18\n\x10\x66iles_separately\x18\r \x01(\x08\x12\x14\n\x0cjurisdiction\x18\x0e \x01(\tB\r\n\x0b_lot_methodB\x10\n\x0e_ordinary_rateB\x15\n\x13_carried_loss_value\"\xa8\x01\n\x14PortfolioPreferences\x12H\n\x0coptimization\x18\x01 \x01(\x0b\x32\x32.portfolio_optimization.v1.OptimizationPreferences\x12\x46\n\x0brebalancing\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\"e\n\x13PutPortfolioRequest\x12\x37\n\tportfolio\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Portfolio\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"`\n\x14PutPortfolioResponse\x12\x37\n\tportfolio\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Portfolio\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"D\n\x13GetPortfolioRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x17\n\x0fpricing_pack_id\x18\x02 \x01(\t\"\x91\x01\n\x14GetPortfolioResponse\x12\x37\n\tportfolio\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Portfolio\x12@\n\tvaluation\x18\x02 \x01(\x0b\x32-.portfolio_optimization.v1.PortfolioValuation\"\xcf\x01\n\x12PortfolioValuation\x12\x17\n\x0fpricing_pack_id\x18\x01 \x01(\t\x12\r\n\x05\x61s_of\x18\x02 \x01(\t\x12\x14\n\x0cvalue_amount\x18\x03 \x01(\t\x12K\n\x07weights\x18\x04 \x03(\x0b\x32:.portfolio_optimization.v1.PortfolioValuation.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xaa\x01\n\x10PortfolioSummary\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rbase_currency\x18\x03 \x01(\t\x12\x15\n\rholding_count\x18\x04 \x01(\r\x12\x14\n\x0c\x62\x65nchmark_id\x18\x05 \x01(\t\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x15ListPortfoliosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x16ListPortfoliosResponse\x12?\n\nportfolios\x18\x01 \x03(\x0b\x32+.portfolio_optimization.v1.PortfolioSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd0\x01\n\tBenchmark\x12\x14\n\x0c\x62\x65nchmark_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x42\n\x07weights\x18\x03 \x03(\x0b\x32\x31.portfolio_optimization.v1.Benchmark.WeightsEntry\x12\x1b\n\x13index_instrument_id\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"e\n\x13PutBenchmarkRequest\x12\x37\n\tbenchmark\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Benchmark\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"`\n\x14PutBenchmarkResponse\x12\x37\n\tbenchmark\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Benchmark\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"+\n\x13GetBenchmarkRequest\x12\x14\n\x0c\x62\x65nchmark_id\x18\x01 \x01(\t\"O\n\x14GetBenchmarkResponse\x12\x37\n\tbenchmark\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Benchmark\">\n\x15ListBenchmarksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"k\n\x16ListBenchmarksResponse\x12\x38\n\nbenchmarks\x18\x01 \x03(\x0b\x32$.portfolio_optimization.v1.Benchmark\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x81\x01\n\x0b\x41\x63\x63ountType\x12\x1c\n\x18\x41\x43\x43OUNT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43\x43OUNT_TYPE_TAXABLE\x10\x01\x12\x1d\n\x19\x41\x43\x43OUNT_TYPE_TAX_DEFERRED\x10\x02\x12\x1b\n\x17\x41\x43\x43OUNT_TYPE_TAX_EXEMPT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.portfolio_optimization/v1/portfolio_data.proto\x12\x19portfolio_optimization.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,portfolio_optimization/v1/optimization.proto\x1a(portfolio_optimization/v1/policies.proto\x1a%portfolio_optimization/v1/taxes.proto\x1a%portfolio_optimization/v1/trade.proto\"\xc0\x03\n\tPortfolio\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rbase_currency\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61sh_amount\x18\x04 \x01(\t\x12\x34\n\x08holdings\x18\x05 \x03(\x0b\x32\".portfolio_optimization.v1.Holding\x12/\n\x04lots\x18\x06 \x03(\x0b\x32!.portfolio_optimization.v1.TaxLot\x12\x14\n\x0c\x62\x65nchmark_id\x18\x07 \x01(\t\x12;\n\x07\x61\x63\x63ount\x18\x08 \x01(\x0b\x32*.portfolio_optimization.v1.AccountSettings\x12\x33\n\x03tax\x18\t \x01(\x0b\x32&.portfolio_optimization.v1.TaxSettings\x12\x44\n\x0bpreferences\x18\n \x01(\x0b\x32/.portfolio_optimization.v1.PortfolioPreferences\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x07Holding\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\t\"\xa0\x01\n\x06TaxLot\x12\x0e\n\x06lot_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63quired_on\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\t\x12\x1d\n\x15\x63ost_per_share_amount\x18\x05 \x01(\t\x12\x12\n\nheld_since\x18\x06 \x01(\t\x12\x15\n\rreplaced_loss\x18\x07 \x01(\x08\"\xa7\x02\n\x0f\x41\x63\x63ountSettings\x12\x41\n\x0c\x61\x63\x63ount_type\x18\x01 \x01(\x0e\x32&.portfolio_optimization.v1.AccountTypeH\x00\x88\x01\x01\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x16\n\x0emargin_enabled\x18\x03 \x01(\x08\x12\x18\n\x10shorting_enabled\x18\x04 \x01(\x08\x12\x1d\n\x15option_approval_level\x18\x05 \x01(\r\x12\x12\n\ndo_not_buy\x18\x06 \x03(\t\x12\x13\n\x0b\x64o_not_sell\x18\x07 \x03(\t\x12\x14\n\x0c\x64o_not_trade\x18\x08 \x03(\t\x12\x1a\n\x12maintenance_margin\x18\t \x01(\x01\x42\x0f\n\r_account_type\"\xf9\x04\n\x0bTaxSettings\x12\x17\n\x0fshort_term_rate\x18\x01 \x01(\x01\x12\x16\n\x0elong_term_rate\x18\x02 \x01(\x01\x12=\n\nlot_method\x18\x03 \x01(\x0e\x32$.portfolio_optimization.v1.LotMethodH\x00\x88\x01\x01\x12 \n\x18yearly_loss_limit_amount\x18\x04 \x01(\t\x12\"\n\x1arealized_short_term_amount\x18\x05 \x01(\t\x12!\n\x19realized_long_term_amount\x18\x06 \x01(\t\x12&\n\x1e\x63\x61rried_short_term_loss_amount\x18\x07 \x01(\t\x12%\n\x1d\x63\x61rried_long_term_loss_amount\x18\x08 \x01(\t\x12\x1a\n\rordinary_rate\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x1f\n\x12\x63\x61rried_loss_value\x18\n \x01(\x01H\x02\x88\x01\x01\x12=\n\x0b\x64\x61ted_rates\x18\x0b \x03(\x0b\x32(.portfolio_optimization.v1.DatedTaxRates\x12G\n\x12wash_sale_policies\x18\x0c \x01(\x0b\x32+.portfolio_optimization.v1.WashSalePolicies\x12\x18\n\x10\x66iles_separately\x18\r \x01(\x08\x12\x14\n\x0cjurisdiction\x18\x0e \x01(\t\x12\x15\n\rrealized_year\x18\x0f \x01(\x05\x42\r\n\x0b_lot_methodB\x10\n\x0e_ordinary_rateB\x15\n\x13_carried_loss_value\"\xa8\x01\n\x14PortfolioPreferences\x12H\n\x0coptimization\x18\x01 \x01(\x0b\x32\x32.portfolio_optimization.v1.OptimizationPreferences\x12\x46\n\x0brebalancing\x18\x02 \x01(\x0b\x32\x31.portfolio_optimization.v1.RebalancingPreferences\"e\n\x13PutPortfolioRequest\x12\x37\n\tportfolio\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Portfolio\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"`\n\x14PutPortfolioResponse\x12\x37\n\tportfolio\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Portfolio\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"D\n\x13GetPortfolioRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x17\n\x0fpricing_pack_id\x18\x02 \x01(\t\"\x91\x01\n\x14GetPortfolioResponse\x12\x37\n\tportfolio\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Portfolio\x12@\n\tvaluation\x18\x02 \x01(\x0b\x32-.portfolio_optimization.v1.PortfolioValuation\"\xcf\x01\n\x12PortfolioValuation\x12\x17\n\x0fpricing_pack_id\x18\x01 \x01(\t\x12\r\n\x05\x61s_of\x18\x02 \x01(\t\x12\x14\n\x0cvalue_amount\x18\x03 \x01(\t\x12K\n\x07weights\x18\x04 \x03(\x0b\x32:.portfolio_optimization.v1.PortfolioValuation.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xaa\x01\n\x10PortfolioSummary\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rbase_currency\x18\x03 \x01(\t\x12\x15\n\rholding_count\x18\x04 \x01(\r\x12\x14\n\x0c\x62\x65nchmark_id\x18\x05 \x01(\t\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x15ListPortfoliosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x16ListPortfoliosResponse\x12?\n\nportfolios\x18\x01 \x03(\x0b\x32+.portfolio_optimization.v1.PortfolioSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd0\x01\n\tBenchmark\x12\x14\n\x0c\x62\x65nchmark_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x42\n\x07weights\x18\x03 \x03(\x0b\x32\x31.portfolio_optimization.v1.Benchmark.WeightsEntry\x12\x1b\n\x13index_instrument_id\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"e\n\x13PutBenchmarkRequest\x12\x37\n\tbenchmark\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Benchmark\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"`\n\x14PutBenchmarkResponse\x12\x37\n\tbenchmark\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Benchmark\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"+\n\x13GetBenchmarkRequest\x12\x14\n\x0c\x62\x65nchmark_id\x18\x01 \x01(\t\"O\n\x14GetBenchmarkResponse\x12\x37\n\tbenchmark\x18\x01 \x01(\x0b\x32$.portfolio_optimization.v1.Benchmark\">\n\x15ListBenchmarksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"k\n\x16ListBenchmarksResponse\x12\x38\n\nbenchmarks\x18\x01 \x03(\x0b\x32$.portfolio_optimization.v1.Benchmark\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x81\x01\n\x0b\x41\x63\x63ountType\x12\x1c\n\x18\x41\x43\x43OUNT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43\x43OUNT_TYPE_TAXABLE\x10\x01\x12\x1d\n\x19\x41\x43\x43OUNT_TYPE_TAX_DEFERRED\x10\x02\x12\x1b\n\x17\x41\x43\x43OUNT_TYPE_TAX_EXEMPT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PORTFOLIOVALUATION_WEIGHTSENTRY']._serialized_options = b'8\001'
   _globals['_BENCHMARK_WEIGHTSENTRY']._loaded_options = None
   _globals['_BENCHMARK_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_ACCOUNTTYPE']._serialized_start=3718
-  _globals['_ACCOUNTTYPE']._serialized_end=3847
+  _globals['_ACCOUNTTYPE']._serialized_start=3741
+  _globals['_ACCOUNTTYPE']._serialized_end=3870
   _globals['_PORTFOLIO']._serialized_start=277
   _globals['_PORTFOLIO']._serialized_end=725
   _globals['_HOLDING']._serialized_start=727
@@ -51,41 +51,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNTSETTINGS']._serialized_start=943
   _globals['_ACCOUNTSETTINGS']._serialized_end=1238
   _globals['_TAXSETTINGS']._serialized_start=1241
-  _globals['_TAXSETTINGS']._serialized_end=1851
-  _globals['_PORTFOLIOPREFERENCES']._serialized_start=1854
-  _globals['_PORTFOLIOPREFERENCES']._serialized_end=2022
-  _globals['_PUTPORTFOLIOREQUEST']._serialized_start=2024
-  _globals['_PUTPORTFOLIOREQUEST']._serialized_end=2125
-  _globals['_PUTPORTFOLIORESPONSE']._serialized_start=2127
-  _globals['_PUTPORTFOLIORESPONSE']._serialized_end=2223
-  _globals['_GETPORTFOLIOREQUEST']._serialized_start=2225
-  _globals['_GETPORTFOLIOREQUEST']._serialized_end=2293
-  _globals['_GETPORTFOLIORESPONSE']._serialized_start=2296
-  _globals['_GETPORTFOLIORESPONSE']._serialized_end=2441
-  _globals['_PORTFOLIOVALUATION']._serialized_start=2444
-  _globals['_PORTFOLIOVALUATION']._serialized_end=2651
-  _globals['_PORTFOLIOVALUATION_WEIGHTSENTRY']._serialized_start=2605
-  _globals['_PORTFOLIOVALUATION_WEIGHTSENTRY']._serialized_end=2651
-  _globals['_PORTFOLIOSUMMARY']._serialized_start=2654
-  _globals['_PORTFOLIOSUMMARY']._serialized_end=2824
-  _globals['_LISTPORTFOLIOSREQUEST']._serialized_start=2826
-  _globals['_LISTPORTFOLIOSREQUEST']._serialized_end=2888
-  _globals['_LISTPORTFOLIOSRESPONSE']._serialized_start=2890
-  _globals['_LISTPORTFOLIOSRESPONSE']._serialized_end=3004
-  _globals['_BENCHMARK']._serialized_start=3007
-  _globals['_BENCHMARK']._serialized_end=3215
-  _globals['_BENCHMARK_WEIGHTSENTRY']._serialized_start=2605
-  _globals['_BENCHMARK_WEIGHTSENTRY']._serialized_end=2651
-  _globals['_PUTBENCHMARKREQUEST']._serialized_start=3217
-  _globals['_PUTBENCHMARKREQUEST']._serialized_end=3318
-  _globals['_PUTBENCHMARKRESPONSE']._serialized_start=3320
-  _globals['_PUTBENCHMARKRESPONSE']._serialized_end=3416
-  _globals['_GETBENCHMARKREQUEST']._serialized_start=3418
-  _globals['_GETBENCHMARKREQUEST']._serialized_end=3461
-  _globals['_GETBENCHMARKRESPONSE']._serialized_start=3463
-  _globals['_GETBENCHMARKRESPONSE']._serialized_end=3542
-  _globals['_LISTBENCHMARKSREQUEST']._serialized_start=3544
-  _globals['_LISTBENCHMARKSREQUEST']._serialized_end=3606
-  _globals['_LISTBENCHMARKSRESPONSE']._serialized_start=3608
-  _globals['_LISTBENCHMARKSRESPONSE']._serialized_end=3715
+  _globals['_TAXSETTINGS']._serialized_end=1874
+  _globals['_PORTFOLIOPREFERENCES']._serialized_start=1877
+  _globals['_PORTFOLIOPREFERENCES']._serialized_end=2045
+  _globals['_PUTPORTFOLIOREQUEST']._serialized_start=2047
+  _globals['_PUTPORTFOLIOREQUEST']._serialized_end=2148
+  _globals['_PUTPORTFOLIORESPONSE']._serialized_start=2150
+  _globals['_PUTPORTFOLIORESPONSE']._serialized_end=2246
+  _globals['_GETPORTFOLIOREQUEST']._serialized_start=2248
+  _globals['_GETPORTFOLIOREQUEST']._serialized_end=2316
+  _globals['_GETPORTFOLIORESPONSE']._serialized_start=2319
+  _globals['_GETPORTFOLIORESPONSE']._serialized_end=2464
+  _globals['_PORTFOLIOVALUATION']._serialized_start=2467
+  _globals['_PORTFOLIOVALUATION']._serialized_end=2674
+  _globals['_PORTFOLIOVALUATION_WEIGHTSENTRY']._serialized_start=2628
+  _globals['_PORTFOLIOVALUATION_WEIGHTSENTRY']._serialized_end=2674
+  _globals['_PORTFOLIOSUMMARY']._serialized_start=2677
+  _globals['_PORTFOLIOSUMMARY']._serialized_end=2847
+  _globals['_LISTPORTFOLIOSREQUEST']._serialized_start=2849
+  _globals['_LISTPORTFOLIOSREQUEST']._serialized_end=2911
+  _globals['_LISTPORTFOLIOSRESPONSE']._serialized_start=2913
+  _globals['_LISTPORTFOLIOSRESPONSE']._serialized_end=3027
+  _globals['_BENCHMARK']._serialized_start=3030
+  _globals['_BENCHMARK']._serialized_end=3238
+  _globals['_BENCHMARK_WEIGHTSENTRY']._serialized_start=2628
+  _globals['_BENCHMARK_WEIGHTSENTRY']._serialized_end=2674
+  _globals['_PUTBENCHMARKREQUEST']._serialized_start=3240
+  _globals['_PUTBENCHMARKREQUEST']._serialized_end=3341
+  _globals['_PUTBENCHMARKRESPONSE']._serialized_start=3343
+  _globals['_PUTBENCHMARKRESPONSE']._serialized_end=3439
+  _globals['_GETBENCHMARKREQUEST']._serialized_start=3441
+  _globals['_GETBENCHMARKREQUEST']._serialized_end=3484
+  _globals['_GETBENCHMARKRESPONSE']._serialized_start=3486
+  _globals['_GETBENCHMARKRESPONSE']._serialized_end=3565
+  _globals['_LISTBENCHMARKSREQUEST']._serialized_start=3567
+  _globals['_LISTBENCHMARKSREQUEST']._serialized_end=3629
+  _globals['_LISTBENCHMARKSRESPONSE']._serialized_start=3631
+  _globals['_LISTBENCHMARKSRESPONSE']._serialized_end=3738
 # @@protoc_insertion_point(module_scope)

@@ -266,7 +266,10 @@ Global___AccountSettings: _TypeAlias = AccountSettings  # noqa: Y015
 
 @_typing.final
 class TaxSettings(_message.Message):
-    """Tax rates and the state of the tax year."""
+    """Tax rates and the state of the tax year. Losses net within a portfolio only: where a taxpayer has several portfolios,
+    the yearly loss limit, the realised amounts and the losses carried over are those of the taxpayer, to be given in one
+    of them and left out, with a limit of 0, in the others; else each deducts the limit again.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -284,6 +287,7 @@ class TaxSettings(_message.Message):
     WASH_SALE_POLICIES_FIELD_NUMBER: _builtins.int
     FILES_SEPARATELY_FIELD_NUMBER: _builtins.int
     JURISDICTION_FIELD_NUMBER: _builtins.int
+    REALIZED_YEAR_FIELD_NUMBER: _builtins.int
     short_term_rate: _builtins.float
     """Rate on short-term gains, fraction, 0 to 1."""
     long_term_rate: _builtins.float
@@ -293,13 +297,15 @@ class TaxSettings(_message.Message):
     yearly_loss_limit_amount: _builtins.str
     """Net loss that may be set against other income in a year, 0 or more; empty = that of the tax rules."""
     realized_short_term_amount: _builtins.str
-    """Short-term gain realised this year, negative for a loss; empty = 0."""
+    """Short-term gain realised in realized_year, negative for a loss; empty = 0. Executions add to it."""
     realized_long_term_amount: _builtins.str
-    """Long-term gain realised this year, negative for a loss; empty = 0."""
+    """Long-term gain realised in realized_year, negative for a loss; empty = 0. Executions add to it."""
     carried_short_term_loss_amount: _builtins.str
-    """Short-term loss carried over from earlier years, 0 or more; empty = 0."""
+    """Short-term loss carried into realized_year, 0 or more; empty = 0. A purchase that takes back a loss of an earlier
+    year uses it up, netted with the long-term one and as far as it goes: the return of that year is to be amended.
+    """
     carried_long_term_loss_amount: _builtins.str
-    """Long-term loss carried over from earlier years, 0 or more; empty = 0."""
+    """Long-term loss carried into realized_year, 0 or more; empty = 0; else as the short-term one."""
     ordinary_rate: _builtins.float
     """Rate of the other income that a net loss reduces, fraction, 0 to 1; absent = the short-term rate."""
     carried_loss_value: _builtins.float
@@ -310,6 +316,12 @@ class TaxSettings(_message.Message):
     """
     jurisdiction: _builtins.str
     """Name of the tax rules, e.g. US; empty = US. Rules have dates: those of the day of a sale hold."""
+    realized_year: _builtins.int
+    """Calendar year of the realised amounts, 1900 to 2200; 0 = the year of the trades. Executions set it. For trades of a
+    later year the amounts are carried over first, less the yearly loss limit of each year between. An execution of an
+    earlier year changes only the losses carried over: its gains use them up, its losses add to them where there are
+    any. A plan or a preview of an earlier year counts neither realised amounts nor losses carried over.
+    """
     @_builtins.property
     def dated_rates(self) -> _containers.RepeatedCompositeFieldContainer[_taxes_pb2.DatedTaxRates]:
         """Rates from a day on, in the order of the days; before the first day the rates above hold."""
@@ -335,10 +347,11 @@ class TaxSettings(_message.Message):
         wash_sale_policies: _taxes_pb2.WashSalePolicies | None = ...,
         files_separately: _builtins.bool = ...,
         jurisdiction: _builtins.str = ...,
+        realized_year: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_carried_loss_value", b"_carried_loss_value", "_lot_method", b"_lot_method", "_ordinary_rate", b"_ordinary_rate", "carried_loss_value", b"carried_loss_value", "lot_method", b"lot_method", "ordinary_rate", b"ordinary_rate", "wash_sale_policies", b"wash_sale_policies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carried_loss_value", b"_carried_loss_value", "_lot_method", b"_lot_method", "_ordinary_rate", b"_ordinary_rate", "carried_long_term_loss_amount", b"carried_long_term_loss_amount", "carried_loss_value", b"carried_loss_value", "carried_short_term_loss_amount", b"carried_short_term_loss_amount", "dated_rates", b"dated_rates", "files_separately", b"files_separately", "jurisdiction", b"jurisdiction", "long_term_rate", b"long_term_rate", "lot_method", b"lot_method", "ordinary_rate", b"ordinary_rate", "realized_long_term_amount", b"realized_long_term_amount", "realized_short_term_amount", b"realized_short_term_amount", "short_term_rate", b"short_term_rate", "wash_sale_policies", b"wash_sale_policies", "yearly_loss_limit_amount", b"yearly_loss_limit_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carried_loss_value", b"_carried_loss_value", "_lot_method", b"_lot_method", "_ordinary_rate", b"_ordinary_rate", "carried_long_term_loss_amount", b"carried_long_term_loss_amount", "carried_loss_value", b"carried_loss_value", "carried_short_term_loss_amount", b"carried_short_term_loss_amount", "dated_rates", b"dated_rates", "files_separately", b"files_separately", "jurisdiction", b"jurisdiction", "long_term_rate", b"long_term_rate", "lot_method", b"lot_method", "ordinary_rate", b"ordinary_rate", "realized_long_term_amount", b"realized_long_term_amount", "realized_short_term_amount", b"realized_short_term_amount", "realized_year", b"realized_year", "short_term_rate", b"short_term_rate", "wash_sale_policies", b"wash_sale_policies", "yearly_loss_limit_amount", b"yearly_loss_limit_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__carried_loss_value: _TypeAlias = _typing.Literal["carried_loss_value"]  # noqa: Y015
     _WhichOneofArgType__carried_loss_value: _TypeAlias = _typing.Literal["_carried_loss_value", b"_carried_loss_value"]  # noqa: Y015

@@ -256,7 +256,7 @@ class ProposedSale(_message.Message):
     quantity: _builtins.str
     """Number of shares, above 0; required."""
     price_amount: _builtins.str
-    """Price per share, above 0; empty = that of the pricing pack."""
+    """Price per share, less what the sale costs, above 0; empty = that of the pricing pack."""
     def __init__(
         self,
         *,

@@ -345,7 +345,7 @@ class RebalanceConstraints(_message.Message):
     max_sector: _builtins.float
     """Largest weight of one sector after the trades, fraction of portfolio value, above 0 to 1; 0 = not set."""
     max_tax_amount: _builtins.str
-    """Largest tax that the trades may add to the year's, 0 or more; empty = not set."""
+    """Largest tax that the trades may add to the year's, before their costs lower gains, 0 or more; empty = not set."""
     max_realized_gain_amount: _builtins.str
     """Largest net gain that the trades may realise, 0 or more; empty = not set."""
     min_trade_fraction: _builtins.float
@@ -872,7 +872,7 @@ class PlanQuality(_message.Message):
     cost_amount: _builtins.str
     """Part that is trading cost."""
     tax_amount: _builtins.str
-    """Part that is tax, before tax_weight; negative when losses save tax."""
+    """Part that is tax, before tax_weight and trading costs, which lower gains; negative when losses save tax."""
     no_trade_objective_amount: _builtins.str
     """The objective without any trade; empty when that breaks a limit."""
     relaxation_bound_amount: _builtins.str
@@ -1001,7 +1001,7 @@ class RebalanceMetrics(_message.Message):
     transaction_costs_amount: _builtins.str
     """Sum of the trades' costs, exact."""
     tax_amount: _builtins.str
-    """Tax on the sales after netting, exact."""
+    """Tax on the sales after netting and costs, exact."""
     gross_trade_amount: _builtins.str
     """Sum of the values of purchases and sales, 0 or more."""
     tracking_error_before: _builtins.float
@@ -1081,7 +1081,7 @@ class PlanNote(_message.Message):
     """What it is: no_price, stale_price, halted, delisted, market_closed, too_little_cash, below_min_trade_size,
     max_trades, max_turnover, restricted, fractional_remainder, wash_sale, staged, no_trades, limits, unknown_cost,
     unknown_acquisition_date, negative_cash, margin_call, option_level, short_position, relaxed, good_faith_violation,
-    no_estimate, cash_flow, threshold, drift_remains, unknown_quality, unknown_sector or excluded.
+    no_estimate, cash_flow, threshold, drift_remains, unknown_quality, unknown_sector, excluded or sliced_term.
     """
     instrument_id: _builtins.str
     """Instrument concerned; empty when it concerns the whole plan."""

@@ -14,6 +14,8 @@ from portfolio_optimization.v1 import plan_workflow_pb2, rebalancing_calls_pb2, 
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from server.convert.answers import timestamp, to_json
+from server.households import load_household
+from server.plan_exposure import exposed_trades, exposure_of
 from server.plan_hash import plan_hash
 from server.plan_opening import NewPlan, open_plan
 from server.settings import Settings
@@ -146,7 +148,10 @@ async def propose(
         id=str(uuid.uuid4()), portfolio_id=portfolio_id, target_type="custom", pricing_pack_id=pack.id, created_at=at
     )
     response = _response(request, list(orders), money)
-    hashed = plan_hash(held, money, {"tax_rules": "US/1989-01-01"}, {}, pack.id)
+    async with database.transaction() as connection:
+        household = await load_household(connection, portfolio_id, at.date(), held)
+    exposure = exposure_of(household.household, exposed_trades(response, held.id, at.date()), household.rules)
+    hashed = plan_hash(held, money, {"tax_rules": "US/1989-01-01"}, {}, pack.id, exposure=exposure)
     response.input_hash = hashed.value
     content = to_json(response)
     result = RebalanceResult(
@@ -161,7 +166,7 @@ async def propose(
         repository = RebalanceRepository(connection)
         await repository.create(request)
         await repository.complete(request.id, "completed", result, None)
-        await open_plan(connection, NewPlan(response, held, money, hashed, settings or Settings()), "maker")
+        await open_plan(connection, NewPlan(response, held, money, hashed, settings or Settings(), exposure), "maker")
     return request.id
 
 

@@ -116,6 +116,30 @@ async def test_fills_change_cash_holdings_lots_transactions_and_the_year(
     assert len(await executed(database)) == 3
 
 
+@pytest.mark.parametrize(
+    ("year", "expected"),
+    [
+        # In 2026 the sale realises 10999.00 in all: 4399.60 - 4800.00 of x2 short-term, 6599.40 - 3000.00 of x1.
+        (0, ("-5400.40", "3599.40", "", "1000", 2026)),
+        (2026, ("-5400.40", "3599.40", "", "1000", 2026)),
+        # - 5000 short-term and - 1000 long-term of 2025, of which 3000 reduce other income.
+        (2025, ("-400.40", "3599.40", "2000", "1000", 2026)),
+        # Those of 2027 stay: what 2026 gained more uses up the loss carried into it.
+        (2027, ("-5000", "", "", "", 2027)),
+    ],
+)
+async def test_a_fill_counts_in_its_own_year(
+    plans: PlanWorkflow, database: Database, year: int, expected: tuple[object, ...]
+) -> None:
+    stored = {"realized_short_term_amount": "-5000", "carried_long_term_loss_amount": "1000", "realized_year": year}
+    await store_portfolio(database, changed(portfolio(), account={"tax": stored}))
+    plan = await ready(plans, database)
+    await plans.record(reports(plan, report("s", SALE)), "oms")
+    tax = (await find_portfolio(database)).account["tax"]
+    names = ("realized_short_term", "realized_long_term", "carried_short_term_loss", "carried_long_term_loss")
+    assert (*(tax.get(f"{name}_amount", "") for name in names), tax["realized_year"]) == expected
+
+
 async def test_the_answer_says_what_is_filled_and_held(plans: PlanWorkflow, database: Database) -> None:
     plan = await ready(plans, database)
     fills = [report("a", SALE, "30"), report("b", SALE, "30", price_amount="112.5")]

@@ -24,6 +24,7 @@ from plan_examples import (
     changed,
     ended,
     find_portfolio,
+    lot,
     portfolio,
     preferences,
     propose,
@@ -44,7 +45,7 @@ from storage.identical_instruments import IdenticalInstrumentRepository
 from storage.plans import PlanRepository
 from storage.portfolios import PortfolioRepository
 from storage.rebalances import RebalanceRepository
-from storage.records import Event, RebalanceRequest, Transaction
+from storage.records import Event, Holding, RebalanceRequest, Transaction
 from storage.transactions import TransactionRepository
 
 SMALL = Order("sell", "XOM", "10", (("x2", "10"),))
@@ -536,6 +537,82 @@ def elsewhere(day: date) -> Transaction:
         traded_on=day,
         gain=Decimal(-9),
     )
+
+
+SINCE = date(2026, 11, 2)
+PURCHASES = {
+    "the same shares": (lot("n", "XOM", "100", SINCE, "100"), False, "account ira holds 100 of XOM bought within"),
+    "identical shares": (lot("n", "PEP", "7.5", SINCE, "100"), True, "account ira holds 7.5 of PEP bought within"),
+    "other shares": (lot("n", "PEP", "100", SINCE, "100"), False, ""),
+    "too old": (lot("n", "XOM", "100", TODAY - timedelta(days=31), "100"), False, ""),
+}
+
+
+@pytest.mark.parametrize("name", PURCHASES)
+@pytest.mark.parametrize("step", ["approve", "record", "look"])
+async def test_a_replacement_that_another_account_is_put_with_ends_a_plan_that_sells_at_a_loss(
+    plans: PlanWorkflow, database: Database, name: str, step: str
+) -> None:
+    bought, identical, reason = PURCHASES[name]
+    await store_household(database)
+    if identical:
+        await make_identical(database, "PEP", "XOM")
+    waiting = await propose(database, [replace(LOSS, gain="-400.00"), Order("buy", "KO", "100")])
+    await plans.submit(waiting, "", "maker")
+    if step == "record":
+        await plans.approve(waiting, "", "boss")
+    else:
+        await plans.find(waiting)
+    ira = await find_portfolio(database, "ira")
+    held = (Holding(bought.instrument_id, bought.quantity),)
+    await store_portfolio(database, changed(ira, lots=(bought,), holdings=held))
+    if step == "look":
+        assert await plans.look_at_all() == bool(reason)
+    elif step == "approve":
+        assert word(await plans.approve(waiting, "", "boss")) == ("expired" if reason else "approved")
+    elif reason:
+        with pytest.raises(Conflict, match="has lapsed before its first execution"):
+            await plans.record(reports(waiting, report("1", LOSS)), "oms")
+    else:
+        await plans.record(reports(waiting, report("1", LOSS)), "oms")
+    workflow = (await plans.find(waiting)).workflow
+    assert (word(workflow) == "expired") == bool(reason)
+    assert reason in workflow.transitions[-1].comment
+
+
+@pytest.mark.parametrize("side", ["sell", "buy"])
+async def test_instruments_that_become_identical_end_a_plan_that_they_touch(
+    plans: PlanWorkflow, database: Database, side: str
+) -> None:
+    await store_household(database)
+    if side == "sell":
+        ira = await find_portfolio(database, "ira")
+        young = (lot("n", "PEP", "30", SINCE, "100"),)
+        await store_portfolio(database, changed(ira, lots=young, holdings=(Holding("PEP", Decimal(30)),)))
+    else:
+        await execute(plans, await propose(database, [LOSS]), report("1", LOSS, price_amount="110"))
+    order = replace(LOSS, gain="-400.00") if side == "sell" else LIKE
+    waiting = await propose(database, [order], "one" if side == "sell" else "ira")
+    await plans.submit(waiting, "", "maker")
+    await make_identical(database, "PEP", "XOM")
+    with pytest.raises(Conflict, match="has lapsed before its first execution"):
+        await plans.record(reports(waiting, report("2", order)), "oms")
+    comment = (await plans.find(waiting)).workflow.transitions[-1].comment
+    if side == "sell":
+        assert "sells XOM at a loss, and account ira holds 30 of PEP" in comment
+    else:
+        assert "buys PEP, and account one has sold 40 of XOM at a loss" in comment
+
+
+async def test_an_account_that_loses_its_replacements_ends_no_plan(plans: PlanWorkflow, database: Database) -> None:
+    await store_household(database)
+    ira = await find_portfolio(database, "ira")
+    young = (lot("n", "XOM", "30", SINCE, "100"),)
+    await store_portfolio(database, changed(ira, lots=young, holdings=(Holding("XOM", Decimal(30)),)))
+    waiting = await propose(database, [replace(LOSS, gain="-400.00")])
+    await store_portfolio(database, changed(ira, lots=(), holdings=()))
+    assert word(await plans.submit(waiting, "", "maker")) == "approved"
+    assert word(await plans.record(reports(waiting, report("1", LOSS)), "oms")) == "executed"
 
 
 async def test_old_trades_and_other_trades_of_the_household_end_no_plan(

@@ -78,6 +78,7 @@ def portfolio(**changes: object) -> pb.Portfolio:
             realized_long_term_amount="7",
             carried_short_term_loss_amount="0.01",
             carried_long_term_loss_amount="1",
+            realized_year=2026,
             ordinary_rate=0.0,
             carried_loss_value=0.2,
             dated_rates=[

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from portfolio_optimization.v1 import instruments_pb2, portfolio_data_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceStub
+from portfolio_optimization.v1.rebalancing_service_pb2_grpc import RebalancingServiceStub
 
 from tests.integration.server.data_examples import price_block, price_header
 from tests.integration.server.open_service import OpenService
@@ -67,7 +68,8 @@ class EdgeDesk:
 
     def __init__(self, service: OpenService) -> None:
         self._service = service
-        self._data: Any = PortfolioDataServiceStub(service.channel)
+        self.data: Any = PortfolioDataServiceStub(service.channel)
+        self.rebalancing: Any = RebalancingServiceStub(service.channel)
         self._numbers = itertools.count()
         service.run(self._stock())
 
@@ -78,17 +80,21 @@ class EdgeDesk:
         plain = {"base_currency": "USD", "cash_amount": cash, "holdings": holdings}
         portfolio = portfolio_data_pb2.Portfolio(portfolio_id=portfolio_id, **{**plain, **fields})
         request = portfolio_data_pb2.PutPortfolioRequest(portfolio=portfolio)
-        self._service.run(self._call("PutPortfolio", request))
+        self.call(self.data, "PutPortfolio", request)
         return portfolio_id
 
     def plan(self, portfolio_id: str, target: Mapping[str, float] | None = None, **fields: Any) -> Any:
-        """A plan that is kept nowhere; to a custom target where one is given."""
+        """A plan that is kept nowhere unless asked for; to a custom target where one is given."""
         aim = {} if target is None else {"target_type": "custom", "custom_target": target}
-        request = pb.RebalancePlanRequest(portfolio_id=portfolio_id, validate_only=True, **{**aim, **fields})
+        request = pb.RebalancePlanRequest(portfolio_id=portfolio_id, **{"validate_only": True, **aim, **fields})
         return self._service.call("GenerateRebalancePlan", request)
 
-    async def _call(self, method: str, request: Message) -> Any:
-        return await getattr(self._data, method)(request, timeout=120.0)
+    def call(self, stub: Any, method: str, request: Message) -> Any:
+        """The answer of a call of another service."""
+        return self._service.run(self._call(stub, method, request))
+
+    async def _call(self, stub: Any, method: str, request: Message) -> Any:
+        return await getattr(stub, method)(request, timeout=120.0)
 
     async def _stock(self) -> None:
         instruments = [
@@ -104,10 +110,10 @@ class EdgeDesk:
             )
             for name in [*LAST, "UNPRICED"]
         ]
-        await self._data.UpsertInstruments(instruments_pb2.UpsertInstrumentsRequest(instruments=instruments))
+        await self.data.UpsertInstruments(instruments_pb2.UpsertInstrumentsRequest(instruments=instruments))
         days, closes = price_history()
         blocks = [price_header(days), *(price_block(**{name: prices}) for name, prices in closes.items())]
-        await self._data.LoadPricingPack(iter(blocks))
+        await self.data.LoadPricingPack(iter(blocks))
 
 
 def traded(plan: Any) -> dict[str, Decimal]:

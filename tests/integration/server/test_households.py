@@ -11,9 +11,12 @@ from decimal import Decimal
 import pytest
 
 from kernel.rebalancing.household import Household, IdenticalInstruments, SettledSale
+from kernel.rebalancing.tax import NetGains
+from kernel.rebalancing.tax_years import TaxYear
 from kernel.rebalancing.wash_sales import AccountPurchase, AccountSale, record_purchase, record_sale
 from server.application import Application
-from server.convert.accounts import with_realized
+from server.convert.accounts import with_figures
+from server.errors import NotReady
 from server.households import LoadedHousehold, load_household, store_household
 from storage.database import Connection, Database
 from storage.errors import NotFound
@@ -235,12 +238,72 @@ async def test_writers_of_one_household_wait_for_each_other(home: Database) -> N
         assert [p.cash for p in await PortfolioRepository(connection).find_all(["a", "b", "ira"])] == [5, 5, 5]
 
 
-def test_realised_gains_add_up() -> None:
-    once = with_realized({"margin_enabled": True}, Decimal("1.10"), Decimal(-2))
+def test_figures_of_a_year_take_the_place_of_others() -> None:
+    """All other settings stay, and amounts of nothing are left out."""
+    rates = {"ordinary_rate": 0.3, "realized_long_term_amount": "9", "carried_short_term_loss_amount": "5"}
+    figures = TaxYear(2026, NetGains(Decimal("1.10"), Decimal(-2)), NetGains(Decimal(0), Decimal("-7.5")))
+    once = with_figures({"margin_enabled": True, "tax": rates}, figures)
     assert once == {
         "margin_enabled": True,
-        "tax": {"realized_short_term_amount": "1.10", "realized_long_term_amount": "-2"},
+        "tax": {
+            "ordinary_rate": 0.3,
+            "realized_short_term_amount": "1.10",
+            "realized_long_term_amount": "-2",
+            "carried_long_term_loss_amount": "7.5",
+            "realized_year": 2026,
+        },
     }
-    twice = with_realized(once, Decimal("-1.10"), Decimal("0.5"))
-    assert twice == {"margin_enabled": True, "tax": {"realized_long_term_amount": "-1.5"}}
-    assert with_realized(twice, Decimal(0), Decimal("1.5")) == {"margin_enabled": True}
+    assert with_figures({}, TaxYear(2027)) == {"tax": {"realized_year": 2027}}
+
+
+async def test_a_household_has_one_currency(home: Database) -> None:
+    async with home.transaction() as connection:
+        await PortfolioRepository(connection).put(replace(account("b"), base_currency="EUR"))
+        with pytest.raises(NotReady) as caught:
+            await load_household(connection, "a", START)
+        assert "portfolio a is in USD, portfolio b in EUR" in str(caught.value)
+        assert (await load_household(connection, "z", START)).portfolios[0].base_currency == "USD"
+
+
+async def test_what_is_not_known_of_a_lot_with_a_long_id_is_not_known_of_its_parts(home: Database) -> None:
+    """A loss of 4 shares splits 4 off a lot of unknown cost whose id has 36 characters."""
+    lot_id, books = "00000000-0000-4000-8000-000000000007", Books(home)
+    unknown = replace(lot(lot_id, 10, 1, START, "XOM"), cost_per_share=None)
+    async with home.transaction() as connection:
+        await PortfolioRepository(connection).put(account("a", lot("old", 4, 90, date(2020, 1, 2), "XOM"), unknown))
+    await books.sell(AccountSale("a", "s", "XOM", (("old", Decimal(4)),), Decimal(5), START))
+    async with home.transaction() as connection:
+        stored = await PortfolioRepository(connection).find("a")
+    found = {each.quantity: (each.replaced_loss, each.cost_per_share) for each in stored.lots}
+    assert found == {Decimal(4): (True, None), Decimal(6): (False, None)}
+    assert books.matched == 1
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_a_purchase_after_the_day_of_the_prices_counts_once(home: Database, *, recorded: bool) -> None:
+    """10 shares sold at a loss, 4 bought after the prices of the plan: 6 are open, recorded or not."""
+    day, newer = START + timedelta(days=2), START + timedelta(days=4)
+    own = account("a", lot("new", 4, 9, newer, "XOM"))
+    rows = [loss_row(day)]
+    if recorded:
+        rows.append(replace(loss_row(newer), id="b", action="buy", quantity=Decimal(4), gain=None, acquired_on=None))
+    async with home.transaction() as connection:
+        await PortfolioRepository(connection).put(own)
+        await TransactionRepository(connection).append(rows)
+        loaded = await load_household(connection, "a", day, own)
+    assert [loss.quantity for loss in loaded.household.losses] == [6]
+
+
+def loss_row(day: date) -> Transaction:
+    return Transaction(
+        portfolio_id="a",
+        id="s",
+        instrument_id="XOM",
+        action="sell",
+        quantity=Decimal(10),
+        price=Decimal(5),
+        traded_on=day,
+        acquired_on=date(2024, 1, 2),
+        gain=Decimal(-90),
+        rebalance_id=None,
+    )

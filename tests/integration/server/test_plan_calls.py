@@ -18,6 +18,7 @@ from portfolio_optimization.v1 import (
     portfolio_data_pb2,
     rebalancing_calls_pb2,
     rebalancing_pb2,
+    trade_pb2,
 )
 from portfolio_optimization.v1 import plan_workflow_pb2 as pb
 from portfolio_optimization.v1.event_service_pb2_grpc import EventServiceStub
@@ -149,6 +150,66 @@ def whole(plan: Any) -> list[pb.ExecutionReport]:
         )
         for trade in plan.trades
     ]
+
+
+def tax_lot(lot_id: str, name: str, quantity: str, cost: str, acquired_on: str, **changes: Any) -> Any:
+    return portfolio_data_pb2.TaxLot(
+        lot_id=lot_id,
+        instrument_id=name,
+        quantity=quantity,
+        cost_per_share_amount=cost,
+        acquired_on=acquired_on,
+        **changes,
+    )
+
+
+def test_a_plan_filled_as_planned_books_its_gains(desk: Desk) -> None:
+    """Fees of trades lower gains in the plan, in its preview and in the books, to the cent."""
+    lots = [
+        tax_lot("old", "KO", "33", "20.0333", "2024-01-16"),
+        tax_lot("new", "KO", "67", "31.0777", "2026-09-01"),
+        tax_lot("x", "XOM", "100", "50", "2024-01-16"),
+    ]
+    desk.put("fees", lots=lots)
+    costs = rebalancing_pb2.RebalanceConstraints(commission_per_trade_amount="7.01", market_impact_bps=3.0)
+    plan = desk.plan("fees", custom_target={"AAPL": 0.6, "KO": 0.1}, constraints=costs)
+    summary = plan.tax.summary
+    preview = desk.call(desk.rebalancing, "PreviewTax", calls.PreviewTaxRequest(rebalance_id=plan.rebalance_id))
+    assert preview.chosen == plan.tax
+    sold = [trade for trade in plan.trades if trade.action == "sell"]
+    net = sum(
+        round(Decimal(trade.exact_quantity) * Decimal(trade.price_amount), 2) - Decimal(trade.transaction_cost_amount)
+        for trade in sold
+    )
+    assert len(sold) == 2
+    assert sum(Decimal(part.proceeds_amount) for part in plan.tax.sales) == net
+    desk.submit(plan.rebalance_id)
+    desk.approve(plan.rebalance_id)
+    assert desk.record(plan.rebalance_id, *whole(plan)).status == EXECUTED
+    tax = desk.portfolio("fees").tax
+    assert tax.realized_short_term_amount == summary.short_term_gain_amount
+    assert tax.realized_long_term_amount == summary.long_term_gain_amount
+    assert tax.realized_year == int(plan.tax.sale_date[:4])
+
+
+def test_a_sale_takes_the_lot_of_a_purchase_that_was_named(desk: Desk) -> None:
+    """A wash sale has split A~1 off A, whose day it shares: the plan, its preview and the books sell A."""
+    part = tax_lot("A~1", "KO", "60", "90", "2024-05-03", held_since="2024-01-03", replaced_loss=True)
+    lots = [tax_lot("A", "KO", "60", "40", "2024-05-03"), part]
+    desk.put("named", lots=lots, holdings=[portfolio_data_pb2.Holding(instrument_id="KO", quantity="120")])
+    constraints = rebalancing_pb2.RebalanceConstraints(
+        lot_method=trade_pb2.LOT_METHOD_SPECIFIC, specific_lots=[rebalancing_pb2.LotSelection(lot_id="A")]
+    )
+    plan = desk.plan("named", custom_target={"KO": 0.5}, constraints=constraints)
+    (sale,) = plan.tax.sales
+    assert sale.lot_id == "A"
+    preview = desk.call(desk.rebalancing, "PreviewTax", calls.PreviewTaxRequest(rebalance_id=plan.rebalance_id))
+    assert preview.chosen == plan.tax
+    desk.submit(plan.rebalance_id)
+    desk.approve(plan.rebalance_id)
+    desk.record(plan.rebalance_id, *whole(plan))
+    left = {lot.lot_id: Decimal(lot.quantity) for lot in desk.portfolio("named").lots}
+    assert left == {"A": 60 - Decimal(sale.quantity), "A~1": 60}
 
 
 def test_a_plan_from_proposal_to_execution(desk: Desk) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
-from portfolio_optimization.v1 import common_pb2, optimization_pb2, portfolio_data_pb2, trade_pb2
+from portfolio_optimization.v1 import common_pb2, optimization_pb2, plan_workflow_pb2, portfolio_data_pb2, trade_pb2
 from portfolio_optimization.v1 import drift_pb2 as drift
+from portfolio_optimization.v1 import rebalancing_calls_pb2 as calls
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from storage.embedded import EmbeddedServer
@@ -33,6 +34,7 @@ from tests.integration.server.open_service import copied_database, open_service,
 Account, Constraints, Lot = portfolio_data_pb2.AccountSettings, pb.RebalanceConstraints, portfolio_data_pb2.TaxLot
 OPTIMAL, INFEASIBLE = common_pb2.OUTCOME_STATUS_OPTIMAL, common_pb2.OUTCOME_STATUS_INFEASIBLE
 MARGIN = Account(margin_enabled=True)
+FREE = Constraints(commission_per_trade_amount="0", market_impact_bps=0.0)
 TOP_RATES = portfolio_data_pb2.TaxSettings(short_term_rate=0.4, long_term_rate=0.2)
 TWO = {"ALPHA": 30, "BETA": 16}
 HALF = {"ALPHA": 0.5, "BETA": 0.5}
@@ -168,6 +170,22 @@ def test_a_halted_target_that_is_not_held_is_not_bought(desk: EdgeDesk) -> None:
     assert "HALTED ends 2500.00 below its target" in " ".join(note.message for note in notes(plan, "halted"))
 
 
+def test_an_optimum_is_found_without_what_may_not_be_bought(desk: EdgeDesk) -> None:
+    """Most of the free optimum is in GAMMA; where it may not be bought nothing is sold for its sake."""
+    portfolio_id = desk.put({"ALPHA": 30}, "500")
+    asked = optimization_pb2.CreateOptimizationRequest(instrument_ids=["ALPHA", "GAMMA"])
+    free = desk.plan(portfolio_id, target_type="optimal", optimization=asked)
+    assert free.target_allocation["GAMMA"] > 0.5
+    limits = Constraints(do_not_buy=["GAMMA"])
+    plan = desk.plan(portfolio_id, target_type="optimal", optimization=asked, constraints=limits)
+    assert traded(plan) == {"ALPHA": 4}
+    assert reconciled(plan, {"ALPHA": 30}, "500") == 500 - 400 - Decimal("5.60")
+    assert "no more than is held of GAMMA" in notes(plan, "restricted")[0].message
+    barred = Constraints(do_not_buy=["GAMMA", "ALPHA"])
+    stuck = desk.plan(portfolio_id, target_type="optimal", optimization=asked, constraints=barred)
+    assert dict(stuck.target_allocation) == dict(free.target_allocation), "the whole cannot be held without purchases"
+
+
 @pytest.mark.parametrize("shares", [{"ALPHA": 30, "UNPRICED": 3}, {"ALPHA": 30}])
 def test_no_price_is_refused_and_named(desk: EdgeDesk, shares: dict[str, int]) -> None:
     error = refusal(desk, desk.put(shares), {"ALPHA": 0.5, "UNPRICED": 0.5})
@@ -282,9 +300,9 @@ def test_unknown_costs_and_dates_never_understate_the_tax(desk: EdgeDesk) -> Non
         Lot(lot_id="no-date", instrument_id="ALPHA", quantity="10", cost_per_share_amount="60"),
         Lot(lot_id="neither", instrument_id="ALPHA", quantity="10"),
     ]
-    plan = desk.plan(desk.put(TWO, lots=lots, tax=TOP_RATES), {"BETA": 1.0})
-    reconciled(plan, TWO)
-    assert traded(plan)["ALPHA"] == -30
+    plan = desk.plan(desk.put(TWO, lots=lots, tax=TOP_RATES), {"BETA": 1.0}, constraints=FREE)
+    assert traded(plan) == {"ALPHA": -30, "BETA": 12}
+    assert Decimal(plan.cash_after_amount) == 0
     # 1,000 long-term at no cost; 400 and 1,000 short-term.
     assert Decimal(plan.tax.summary.tax_amount) == Decimal("0.2") * 1000 + Decimal("0.4") * (400 + 1000)
     sold = {sale.lot_id: sale for sale in plan.tax.sales}
@@ -305,7 +323,7 @@ def test_unknown_costs_and_dates_never_understate_the_tax(desk: EdgeDesk) -> Non
     }
     assert not notes(plan, "good_faith_violation")[1:], "no day of purchase is made up"
     (note,) = notes(plan, "too_little_cash")
-    assert "760.00 of tax" in note.message
+    assert note.message.startswith("the sales add 760.00 of tax")
 
 
 def test_a_loss_of_unknown_date_saves_no_more_than_a_long_term_one(desk: EdgeDesk) -> None:
@@ -314,7 +332,7 @@ def test_a_loss_of_unknown_date_saves_no_more_than_a_long_term_one(desk: EdgeDes
     gains = {"realized_short_term_amount": "5000", "realized_long_term_amount": "5000"}
     tax = portfolio_data_pb2.TaxSettings(**rates, **gains)
     lots = [Lot(lot_id="no-date", instrument_id="ALPHA", quantity="30", cost_per_share_amount="150")]
-    plan = desk.plan(desk.put(TWO, lots=lots, tax=tax), {"BETA": 1.0})
+    plan = desk.plan(desk.put(TWO, lots=lots, tax=tax), {"BETA": 1.0}, constraints=FREE)
     assert traded(plan)["ALPHA"] == -30
     assert Decimal(plan.tax.summary.tax_amount) == Decimal("0.2") * -1500
 
@@ -457,6 +475,24 @@ def test_a_short_position_that_may_not_be_bought_stays(desk: EdgeDesk) -> None:
     assert after(plan, shares)["BETA"] == -4
     assert ("restricted", "BETA") in noted(plan)
     assert "which the account may not be" in notes(plan, "short_position")[0].message
+
+
+def test_a_short_position_that_is_bought_back_is_gone_and_leaves_no_lot(desk: EdgeDesk) -> None:
+    shares, lot = {"ALPHA": 100, "BETA": -4}, Lot(lot_id="old", instrument_id="ALPHA", quantity="100")
+    portfolio_id = desk.put(shares, "1100", lots=[lot], account=Account(shorting_enabled=True))
+    plan = desk.plan(portfolio_id, {"ALPHA": 1.0}, validate_only=False)
+    (trade,) = plan.trades
+    fill = {"status": plan_workflow_pb2.EXECUTION_STATUS_FILLED, "action": "buy", "instrument_id": "BETA"}
+    paid = {"price_amount": "250", "cost_amount": trade.transaction_cost_amount, "quantity": trade.exact_quantity}
+    named = {"rebalance_id": plan.rebalance_id}
+    report = plan_workflow_pb2.ExecutionReport(execution_id="1", **fill, **paid)
+    desk.call(desk.rebalancing, "SubmitRebalancePlan", calls.SubmitRebalancePlanRequest(**named))
+    desk.call(desk.rebalancing, "RecordExecution", calls.RecordExecutionRequest(reports=[report], **named))
+    asked = portfolio_data_pb2.GetPortfolioRequest(portfolio_id=portfolio_id)
+    stored = desk.call(desk.data, "GetPortfolio", asked).portfolio
+    assert [(holding.instrument_id, holding.quantity) for holding in stored.holdings] == [("ALPHA", "100")]
+    assert [held.lot_id for held in stored.lots] == ["old"]
+    assert Decimal(stored.cash_amount) == Decimal(plan.cash_after_amount) == Decimal("1100") - 1000 - Decimal("6.50")
 
 
 # --- All of it

@@ -30,6 +30,8 @@ MOMENTARY = {
     "created_at",
     "completed_at",
     "solve_seconds",
+    "expires_at",
+    "at",
 }
 VIEW = estimation_pb2.View(name="apple", weights={"AAPL": 1.0, "KO": -1.0}, expected_return=0.05, confidence=0.6)
 LIMITS = pb.OptimizationConstraints(max_position_size=0.15, max_sector_exposure=0.35, max_turnover=0.3)

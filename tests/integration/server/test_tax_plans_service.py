@@ -47,6 +47,17 @@ LOTS = (
     tax_lot("k", 100, 45, "2021-05-03", instrument_id="KO"),
 )
 
+LOSS = taxes_pb2.PortfolioTransaction(
+    transaction_id="t",
+    instrument_id="AAPL",
+    action="sell",
+    quantity="10",
+    price_amount="90",
+    traded_on="2026-03-01",
+    acquired_on="2025-08-01",
+    gain_amount="-300",
+)
+
 
 def walk(last: float, seed: int) -> list[float]:
     steps = np.random.default_rng(seed).normal(0.0, 0.01, len(DAYS) - 1)
@@ -108,10 +119,16 @@ class Desk:
 
     def record(self, row: taxes_pb2.PortfolioTransaction) -> None:
         request = taxes_pb2.RecordTransactionsRequest(portfolio_id=self.name, transactions=[row])
-        self.service.run(self._record(request))
+        self.service.run(self.send("RecordTransactions", request))
 
-    async def _record(self, request: taxes_pb2.RecordTransactionsRequest) -> None:
-        await self.data.RecordTransactions(request)
+    def trade_daily(self, name: str, shares: float) -> None:
+        """The average daily volume of an instrument; 0 = not known."""
+        changes = {"lot_size": "1", "status": instruments_pb2.INSTRUMENT_STATUS_ACTIVE, "average_daily_volume": shares}
+        request = instruments_pb2.UpsertInstrumentsRequest(instruments=[instrument(name, **changes)])
+        self.service.run(self.send("UpsertInstruments", request))
+
+    async def send(self, method: str, request: Any) -> None:
+        await getattr(self.data, method)(request)
 
 
 @pytest.fixture
@@ -168,6 +185,61 @@ def test_a_loss_locks_purchases(desk: Desk) -> None:
     assert locks == {"AAPL": (until, "600.00"), "XOM": (until, "600.00")}
 
 
+def sliced_ko(desk: Desk, cost: int, acquired: str) -> Plan:
+    """A sale of 100 KO, of which 10 are traded in a day."""
+    desk.hold(tax_lot("k", 100, cost, acquired, instrument_id="KO"))
+    desk.trade_daily("KO", 100.0)
+    answer = desk.plan({"XOM": 0.5, "AAPL": 0.4}, max_participation=0.1)
+    desk.trade_daily("KO", 0.0)
+    return answer
+
+
+def test_a_loss_sold_in_slices_locks_purchases_from_the_last_one_on(desk: Desk) -> None:
+    answer = sliced_ko(desk, 90, "2024-05-03")
+    (sale,) = [trade for trade in answer.trades if trade.action == "sell"]
+    assert len(sale.slices) == 10
+    (lock,) = answer.purchase_locks
+    assert lock.until == (date.fromisoformat(sale.slices[-1].date) + timedelta(days=31)).isoformat()
+    # 100 * (50 - 90), and what the sale costs.
+    assert Decimal(lock.loss_at_risk_amount) == 4000 + Decimal(sale.transaction_cost_amount)
+
+
+@pytest.mark.parametrize(
+    ("acquired", "long_term"), [("2025-03-23", "2026-03-24"), ("2025-03-22", ""), ("2025-06-01", "")]
+)
+def test_slices_on_both_sides_of_the_long_term_day_are_noted(desk: Desk, acquired: str, long_term: str) -> None:
+    """The first slice is on 23 March 2026, the tenth on 6 April."""
+    answer = sliced_ko(desk, 20, acquired)
+    notes = [note for note in answer.notes if note.code == "sliced_term"]
+    assert [note.instrument_id for note in notes] == ["KO"] * bool(long_term)
+    assert all(f"lot k is long-term from {long_term}" in note.message for note in notes)
+
+
+def test_a_loss_of_another_account_that_a_purchase_disallows_is_noted(desk: Desk) -> None:
+    """It is in the tax of that account, which may have other rates."""
+    desk.hold(tax_lot("k", 200, 45, "2021-05-03", instrument_id="KO"), portfolio_id=f"{desk.name}-own")
+    desk.hold(tax_lot("k", 200, 50, "2021-05-03", instrument_id="KO"))
+    request = taxes_pb2.RecordTransactionsRequest(portfolio_id=f"{desk.name}-own", transactions=[LOSS])
+    desk.service.run(desk.send("RecordTransactions", request))
+    answer = desk.plan({"AAPL": 0.2, "KO": 0.6}, **PRICED)
+    assert answer.tax.summary.disallowed_loss_amount == "300.00"
+    assert Decimal(answer.tax.summary.short_term_gain_amount) == 0
+    (note,) = [note for note in answer.notes if note.code == "wash_sale"]
+    assert "300.00 of the loss of the sale on 2026-03-01 of AAPL is disallowed" in note.message
+    assert f"in portfolio {desk.name}-own" in note.message
+
+
+def test_a_household_of_two_currencies_is_refused(desk: Desk) -> None:
+    desk.hold(*LOTS)
+    other = pb.Portfolio(portfolio_id=f"{desk.name}-eur", base_currency="EUR")
+    other.account.household_id = desk.name
+    desk.service.run(desk.send("PutPortfolio", pb.PutPortfolioRequest(portfolio=other)))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        desk.plan({"AAPL": 0.2, "KO": 0.6})
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert f"portfolio {desk.name} is in USD, portfolio {desk.name}-eur in EUR" in (caught.value.details() or "")
+
+
 def test_plans_make_no_wash_sale_unless_asked_to(desk: Desk) -> None:
     """A loss lot, and a replacement bought 15 days ago in an IRA: a sale of the lot loses its loss for good."""
     desk.hold(LOTS[2], LOTS[3])
@@ -185,17 +257,7 @@ def test_plans_make_no_wash_sale_unless_asked_to(desk: Desk) -> None:
 
 def test_a_purchase_that_takes_an_earlier_loss_back(desk: Desk) -> None:
     desk.hold(tax_lot("k", 200, 45, "2021-05-03", instrument_id="KO"))
-    row = taxes_pb2.PortfolioTransaction(
-        transaction_id="t",
-        instrument_id="AAPL",
-        action="sell",
-        quantity="10",
-        price_amount="90",
-        traded_on="2026-03-01",
-        acquired_on="2025-08-01",
-        gain_amount="-300",
-    )
-    desk.record(row)
+    desk.record(LOSS)
     avoided = desk.plan({"AAPL": 0.2, "KO": 0.6})
     assert not [trade for trade in avoided.trades if trade.action == "buy"]
     assert [(lock.instrument_id, lock.until) for lock in avoided.purchase_locks] == [("AAPL", "2026-04-01")]

@@ -94,6 +94,47 @@ def test_bank_holidays_of_a_year():
     assert date(2023, 6, 19) in settlement_rules("XNYS").bank_holidays(2023, 2023)
 
 
+@pytest.mark.parametrize(
+    ("traded", "settled"),
+    [
+        ("2022-09-28", "2022-10-03"),  # TMX Ops Notice 2022-021: 30 September is a holiday of the banks only
+        ("2022-09-29", "2022-10-04"),
+        ("2022-09-30", "2022-10-04"),
+        ("2023-08-31", "2023-09-05"),  # TMX Ops Notice 2023-025: Labour Day, on which the exchange is closed, too
+        ("2023-09-01", "2023-09-06"),
+        ("2021-03-31", "2021-04-05"),  # TMX Ops Notice 2021-017: Good Friday
+        ("2021-04-01", "2021-04-06"),
+        ("2023-09-28", "2023-10-03"),  # 30 September 2023 is a Saturday: kept on Monday
+        ("2020-09-29", "2020-10-01"),  # before it was a holiday
+        ("2024-11-08", "2024-11-12"),  # Remembrance Day on a Monday, one day
+        ("2017-11-09", "2017-11-14"),  # on a Saturday: the Bank of Canada kept 13 November 2017
+    ],
+)
+def test_days_on_which_the_banks_of_canada_are_closed(traded, settled):
+    day = date.fromisoformat(traded)
+    toronto = TradingDays("XTSE").settlement_calendar(date(day.year, 1, 1), date(day.year + 1, 3, 1))
+    assert toronto.settlement_date(day) == date.fromisoformat(settled)
+
+
+@pytest.mark.parametrize("exchange", ["XLON", "XETR", "XPAR"])
+def test_one_day_in_europe_from_11_october_2027(exchange):
+    known = TradingDays(exchange).settlement_calendar(date(2027, 9, 1), date(2027, 11, 30))
+    # Two trade dates settle on one day.
+    assert known.settlement_date(date(2027, 10, 7)) == date(2027, 10, 11)
+    assert known.settlement_date(date(2027, 10, 8)) == date(2027, 10, 12)
+    assert known.settlement_date(date(2027, 10, 11)) == date(2027, 10, 12)
+    assert known.settlement_date(date(2027, 10, 12)) == date(2027, 10, 13)
+
+
+def test_exchanges_that_a_refusal_recommends_have_a_settlement_cycle():
+    with pytest.raises(ProblemError, match="examples of those that have: ") as refused:
+        TradingDays("NOWHERE")
+    examples = refused.value.reason.rpartition(": ")[2].split(", ")
+    assert "XNYS" in examples
+    for code in examples:
+        assert settlement_rules(TradingDays(code).exchange).cycles
+
+
 def test_other_exchanges():
     london = TradingDays("XLON").settlement_calendar(date(2026, 5, 1), date(2026, 6, 30))
     assert london.settlement_date(date(2026, 5, 22)) == date(2026, 5, 27)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -20,6 +20,7 @@ from kernel.rebalancing.household import (
 )
 from kernel.rebalancing.lots import TaxLot
 from kernel.rebalancing.tax_rules import TaxRuleSet
+from kernel.rebalancing.wash_parts import part_id
 from server.tax_history import History, window_of, with_history
 from storage.records import Transaction, WashSaleRecord
 
@@ -222,3 +223,25 @@ def test_a_sale_of_unknown_shares_is_short_term() -> None:
 
 def test_the_window_holds_what_a_day_can_see() -> None:
     assert window_of(DAY, RULES) == (days(60), days(-30))
+
+
+def test_a_loss_of_an_unknown_lot_stays_open_beside_what_may_be_left_of_it() -> None:
+    """The lot held was bought on the day of the shares sold: they may be what is left of it. Another's are not."""
+    sale = trade("s", days(10), 4, acquired_on=days(20))
+    own = with_history(household(lot("x", days(20), 6)), History((sale,)), RULES, EXEMPT)
+    assert open_shares(own) == {"s": 4}
+    other = with_history(household(lot("x", days(20), 6, account="b")), History((sale,)), RULES, EXEMPT)
+    assert open_shares(other) == {}
+    assert open_shares(with_history(household(lot("x", days(20), 6)), History((sale,)), RULES, LITERAL)) == {}
+
+
+def test_parts_of_a_lot_with_a_long_id_keep_its_place() -> None:
+    """Of two purchases of one day the first recorded comes first, whether or not a wash sale has split it."""
+    first, second = ("00000000-0000-4000-8000-00000000000" + end for end in "ab")
+    rows = tuple(
+        replace(purchase(name[-6:], days(40), 2, lot_id=name), sequence=k) for k, name in enumerate((first, second), 1)
+    )
+    part = part_id(first, set())
+    held = household(lot(second, days(40), 2), lot(part, days(40), 1), lot(first, days(40), 1))
+    found = with_history(held, History(rows), RULES, EXEMPT)
+    assert [each.lot_id for each in found.lots] == [part, first, second]

@@ -69,10 +69,8 @@ def sales_of(request, name, most):
     tax = request.tax
     if tax is None or not tax.lots.get(name):
         return [Choice(name, Decimal(-q)) for q in range(1, most + 1)]
-    limits = request.limits
-    counts = tax.weight > 0 or limits.max_tax is not None or limits.max_realized_gain is not None
     order = lot_order(request, name)
-    if tax.method is LotMethod.LEAST_TAX and counts:
+    if tax.method is LotMethod.LEAST_TAX and tax.weight > 0:
         ways = itertools.product(*(range(int(lot.quantity) + 1) for lot in order))
         filled = [dict(zip((lot.lot_id for lot in order), way, strict=True)) for way in ways]
         return [

@@ -151,7 +151,8 @@ def test_slices_of_any_trade(trade):
         assert len(slices) <= max(fewest, trade["days"])
         assert len([shares for shares in slices if shares]) >= fewest
     if trade["risk_aversion"]:
-        assert all(later <= earlier + increment for earlier, later in pairwise(slices))
+        whole = [shares - shares % increment for shares in slices]
+        assert all(later <= earlier + increment for earlier, later in pairwise(whole))
 
 
 @given(
@@ -185,6 +186,33 @@ def test_impatience_without_impact_is_as_early_as_possible():
     settings = ExecutionSettings(Decimal("0.1"), 10, 1e-9)
     expected = (Decimal(100), Decimal(100), Decimal("50.5"))
     assert slice_trade(Decimal("250.5"), Decimal(1), liquidity, settings) == expected
+
+
+@pytest.mark.parametrize("full", [1, 2, 7])
+@pytest.mark.parametrize("coefficient", [Decimal(0), Decimal("1e-320"), Decimal("1e-400"), Decimal("1e-18")])
+@pytest.mark.parametrize("rest", ["0.000000000001", "0.00000000000000000001"])
+def test_what_floating_point_does_not_see_beyond_full_slices_has_a_day_of_its_own(full, coefficient, rest):
+    most, rest = Decimal(10**6), Decimal(rest)
+    quantity, liquidity = full * most + rest, Liquidity(Decimal(10), most, Decimal("0.02"))
+    settings = ExecutionSettings(Decimal(1), 0, 1.0, impact_coefficient=coefficient)
+    assert slice_trade(quantity, Decimal(1), liquidity, settings) == (most,) * full + (rest,)
+
+
+@pytest.mark.parametrize("coefficient", ["1e-320", "1e-324", "1e-400"])
+def test_an_impact_too_small_to_count_is_none(coefficient):
+    liquidity = Liquidity(Decimal(10), Decimal(10**6), Decimal("0.02"))
+    slices = [
+        slice_trade(
+            Decimal(2_500_000), Decimal(1), liquidity, ExecutionSettings(Decimal(1), 6, 1.0, Decimal(0), impact)
+        )
+        for impact in (Decimal(coefficient), Decimal(0))
+    ]
+    assert slices[0] == slices[1] == (Decimal(10**6), Decimal(10**6), Decimal(500_000))
+
+
+def test_days_of_a_trade_with_more_digits_than_a_quotient_has():
+    assert days_needed(Decimal("300000000.00000000000000000001"), Decimal(10**8)) == 4
+    assert days_needed(Decimal(300_000_000), Decimal(10**8)) == 3
 
 
 def test_more_aversion_means_less_risk_and_more_cost():

@@ -25,6 +25,7 @@ from kernel.rebalancing.household import (
 from kernel.rebalancing.lots import GainRates, LotMethod, TaxLot, Term
 from kernel.rebalancing.tax import NetGains, TaxRules
 from kernel.rebalancing.tax_rules import TaxRuleSet
+from kernel.rebalancing.tax_years import TaxYear
 from kernel.rebalancing.wash_sales import AccountPurchase, AccountSale, record_purchase, record_sale
 from server.compute.lot_choice import choose_lots, compare_methods, named_lots
 from server.compute.tax_context import TaxContext, Traded
@@ -61,7 +62,7 @@ def context(*lots: HouseholdLot, losses: tuple[RealizedLoss, ...] = (), **change
         losses,
         identical=IdenticalInstruments.of_pairs([("AAPL", "KO")]),
     )
-    plain = TaxContext("a", household, RULES, WashPolicies(), TERMS, NetGains(), LotMethod.FIFO, DAY)
+    plain = TaxContext("a", household, RULES, WashPolicies(), TERMS, TaxYear(DAY.year), LotMethod.FIFO, DAY)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -165,7 +166,7 @@ def test_least_tax_among_the_orders(seed: int) -> None:
     chance = random.Random(seed)
     account = replace(
         random_context(chance),
-        year_to_date=NetGains(Decimal(chance.randint(-300, 300)), Decimal(chance.randint(0, 300))),
+        figures=TaxYear(DAY.year, NetGains(Decimal(chance.randint(-300, 300)), Decimal(chance.randint(0, 300)))),
     )
     sells, buys = random_trades(chance, account)
     least = choose_lots(account, TaxChoice(lot_method=LotMethod.LEAST_TAX), sells, buys)
@@ -193,6 +194,82 @@ def test_a_purchase_takes_an_open_loss_back_with_its_term() -> None:
     assert (line.quantity, line.disallowed, line.recognised) == (0, 120, 120)
     assert found.tax.gains == NetGains(ZERO, Decimal(120))
     assert [each.loss for each in found.losses] == [180]
+
+
+def sold_from(account: TaxContext, *picks: tuple[str, int], price: int = 90, cost: object = 0) -> TaxedTrades:
+    parts = tuple((lot_id, Decimal(quantity)) for lot_id, quantity in picks)
+    quantity = sum((part for _, part in parts), ZERO)
+    sell = Traded("AAPL", quantity, Decimal(price), Decimal(str(cost)))
+    return settle_trades(account, LotMethod.SPECIFIC, {"AAPL": parts}, [sell], [])
+
+
+def as_replacement(lot: HouseholdLot) -> HouseholdLot:
+    return replace(lot, lot=replace(lot.lot, replaced_loss=True))
+
+
+@pytest.mark.parametrize("lot_id", ["A", "A~1", "A~2"])
+def test_a_sale_names_the_part_of_a_purchase_that_it_takes(lot_id: str) -> None:
+    """An earlier wash sale split A~1 and A~2 off A: all three have the day of one purchase."""
+    parts = [as_replacement(held(name, 40, cost, days(300))) for name, cost in (("A~1", 120), ("A~2", 80))]
+    account = context(*parts, held("A", 40, 100, days(300)))
+    (sale,) = sold_from(account, (lot_id, 40)).sales
+    assert (sale.lot_id, sale.gain) == (lot_id, {"A": -400, "A~1": -1200, "A~2": 400}[lot_id])
+
+
+def test_lots_with_long_ids_that_begin_alike() -> None:
+    """Ids of 36 characters: sales name them, and shares of one replace those of the other."""
+    one, other = "0-000123456-AAPL-20260310-fill-000-a", "0-000123456-AAPL-20260310-fill-000-b"
+    account = context(held(one, 40, 120, days(10)), held(other, 60, 100, days(10)))
+    (sale,) = sold_from(account, (one, 40)).sales
+    assert (sale.lot_id, sale.disallowed) == (one, 1200)
+    assert [match.lot_id for match in sale.matches] == [other]
+    (whole,) = sold_from(account, (other, 60)).sales
+    assert (whole.lot_id, whole.disallowed, whole.matches[0].lot_id) == (other, 400, one)
+
+
+def test_costs_lower_what_a_sale_brings() -> None:
+    """50 * 90 - 7.01 = 4492.99 by 20 and 30 shares: 1797.20 and 2695.79; a sale cannot bring less than nothing."""
+    account = context(held("x", 20, 40, days(900)), held("y", 30, 100, days(100)))
+    found = sold_from(account, ("x", 20), ("y", 30), cost="7.01")
+    assert [sale.proceeds for sale in found.sales] == [Decimal("1797.20"), Decimal("2695.79")]
+    assert found.tax.gains == NetGains(Decimal("-304.21"), Decimal("997.20"))
+    assert [sale.proceeds for sale in sold_from(account, ("x", 20), cost=1801).sales] == [0]
+
+
+def test_costs_decide_which_lots_are_the_least_tax() -> None:
+    """Before costs x has the smaller gain times rate; after them both have losses, and y's saves more."""
+    gains = TaxYear(DAY.year, NetGains(Decimal(1000), Decimal(1000)))
+    account = context(held("x", 10, 99, days(900)), held("y", 10, 98, days(100)), figures=gains)
+    sell = Traded("AAPL", Decimal(10), Decimal(100), Decimal(100))
+    picked = choose_lots(account, TaxChoice(lot_method=LotMethod.LEAST_TAX), [sell], [])
+    assert picked == {"AAPL": (("y", Decimal(10)),)}
+
+
+def test_a_loss_of_another_account_is_no_tax_of_this_one() -> None:
+    open_loss = loss(10, 300, days(5), account="b")
+    account = context(household=Household((Account("a"), Account("b")), losses=(open_loss,)))
+    found = settle_trades(account, LotMethod.FIFO, {}, [], [Traded("AAPL", Decimal(4), Decimal(50))])
+    assert [(line.account_id, line.disallowed) for line in found.earlier] == [("b", 120)]
+    assert (found.tax.additional_tax, found.tax.gains, found.tax.disallowed) == (0, NetGains(), 120)
+
+
+@pytest.mark.parametrize(("carried", "tax"), [(0, 0), (-50, 0), (-3000, 0), (-9000, 0), (-3050, 20)])
+def test_a_loss_of_last_year_that_a_purchase_takes_back_uses_the_loss_carried(carried: int, tax: int) -> None:
+    """In January, a loss of 120 of December is taken back: what was carried shrinks, and this year realises nothing.
+
+    The limit of 3000 is then used all the same, unless less than that is carried: of 3050 carried 2930 are left, so 70
+    less reduce other income, at 40.8 % or 28.56.
+    """
+    old = replace(loss(10, 300, days(100)), sold_on=date(2025, 12, 20))
+    account = context(
+        losses=(old,), sold_on=date(2026, 1, 5), figures=TaxYear(2026, NetGains(), NetGains(ZERO, Decimal(carried)))
+    )
+    found = settle_trades(account, LotMethod.FIFO, {}, [], [Traded("AAPL", Decimal(4), Decimal(50))])
+    left = min(carried + 120, 0)
+    bills = [min(-carried, 3000) * Decimal("0.408"), min(-left, 3000) * Decimal("0.408")]
+    assert found.tax.gains == NetGains()
+    assert found.tax.disallowed == 120
+    assert found.tax.additional_tax == (bills[0] - bills[1]).quantize(Decimal("0.01"))
 
 
 # --- what the search is told

@@ -20,7 +20,9 @@ from server.compute.restrictions import (
     price_ages,
     restrict,
 )
-from storage.records import PriceTable, TaxLot
+from server.errors import NotReady
+from server.plan_preparing import account_state
+from storage.records import Portfolio, PriceTable, TaxLot
 
 DAY = date(2024, 7, 3)
 ONE = Decimal(1)
@@ -215,3 +217,19 @@ def test_ages_count_the_days_of_the_pack():
         "B": PriceAge(date(2024, 6, 27), 3),
         "C": PriceAge(date(2024, 7, 3), 0),
     }
+
+
+def test_an_account_is_read_with_its_defaults():
+    assert account_state(Portfolio(id="P", name="P")) == AccountState()
+    lists = {"do_not_buy": ["A"], "do_not_sell": ["B"], "do_not_trade": ["C"]}
+    flags = {"margin_enabled": True, "option_approval_level": 2, "maintenance_margin": 0.3}
+    found = account_state(Portfolio(id="P", name="P", account={**lists, **flags}))
+    assert (found.do_not_buy, found.do_not_sell) == ({"A", "C"}, {"B", "C"})
+    assert (found.margin_enabled, found.shorting_enabled, found.option_level) == (True, False, 2)
+    assert found.maintenance_margin == Decimal("0.3")
+
+
+@pytest.mark.parametrize("margin", ["seven", 7, -0.1, "NaN"])
+def test_an_account_of_a_file_that_says_something_else_is_refused(margin):
+    with pytest.raises(NotReady, match="account of portfolio P"):
+        account_state(Portfolio(id="P", name="P", account={"maintenance_margin": margin}))

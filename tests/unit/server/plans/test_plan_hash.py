@@ -58,6 +58,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "pack": ("prices", {"pricing_pack_id": "other"}),
     "rules": ("rules", {"rules": {"tax_rules": "US/2027-01-01"}}),
     "request": ("request", {"request": {"target_type": "custom", "custom_target": {"KO": 0.6}}}),
+    "replacement in the household": ("household", {"exposure": {"replacements": {"KO": {"ira": {"KO": "1"}}}}}),
 }
 
 

@@ -12,8 +12,10 @@ import pytest
 from kernel.errors import ProblemError
 from kernel.rebalancing.household import Account, Household, HouseholdLot, RealizedLoss, WashPolicies
 from kernel.rebalancing.lots import GainRates, LotMethod, Sale, TaxLot, Term
+from kernel.rebalancing.tax import NetGains
 from kernel.rebalancing.tax_rules import TaxRuleSet
-from server.plan_ledger import Ledger, LedgerRules, PlannedLot, add_gains, fill_id, left_of_plan, lots_to_sell
+from kernel.rebalancing.wash_parts import part_id
+from server.plan_ledger import Ledger, LedgerRules, PlannedLot, fill_id, left_of_plan, lots_to_sell, net_of
 from storage.plan_records import PlanExecution
 
 DAY = date(2026, 11, 20)
@@ -91,6 +93,16 @@ def test_a_lot_that_was_split_since_stands_for_its_parts() -> None:
     assert taken(parts, "8", planned(a="10")) == {"a~1": 4, "a": 4}
 
 
+def test_a_lot_with_a_long_id_that_was_split_since_stands_for_its_parts() -> None:
+    whole = "00000000-0000-4000-8000-000000000007"
+    parts = [lot(part_id(whole, set()), "4", "60"), lot(whole, "6", "50"), lot("ab", "9", "10", date(2019, 1, 2))]
+    taken_of = dict(
+        lots_to_sell(parts, [PlannedLot(whole, Decimal(10))], Sale(Decimal(8), Decimal(90), DAY, 12), TERMS)
+    )
+    assert {lot_id: quantity for lot_id, quantity in taken_of.items() if lot_id != "ab"} == taken_of
+    assert sum(taken_of.values()) == 8
+
+
 def test_lots_bought_after_the_sale_are_not_taken() -> None:
     late = [lot("a", "4"), lot("b", "4", acquired_on=date(2026, 11, 21))]
     assert taken(late, "4", planned(b="4")) == {"a": 4}
@@ -162,6 +174,8 @@ def test_a_purchase_takes_back_a_loss_of_the_same_year_alone() -> None:
     ledger.enter(january, Decimal(0), ())
     assert len(ledger.matches) == 1
     assert ledger.gains == {}
+    assert net_of(ledger.amended, "one") == NetGains(Decimal(0), Decimal(50))
+    assert net_of(ledger.amended, "two") == NetGains()
 
 
 def test_shares_beside_others_without_a_lot_get_none() -> None:
@@ -173,9 +187,3 @@ def test_shares_beside_others_without_a_lot_get_none() -> None:
         ("buy", None, None),
         ("sell", None, None),
     ]
-
-
-def test_gains_are_added_by_account_and_term() -> None:
-    total = {"one": {Term.LONG: Decimal(1)}}
-    add_gains(total, {"one": {Term.LONG: Decimal(2), Term.SHORT: Decimal(-3)}, "two": {Term.LONG: Decimal(4)}})
-    assert total == {"one": {Term.LONG: Decimal(3), Term.SHORT: Decimal(-3)}, "two": {Term.LONG: Decimal(4)}}
