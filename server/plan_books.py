@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from itertools import groupby
-
-from portfolio_optimization.v1 import trade_pb2
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.lots import GainRates, LotMethod
@@ -16,11 +13,13 @@ from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.tax import NetGains
 from server.convert.accounts import with_figures
 from server.errors import Fault, InvalidRequest, NotReady
-from server.households import load_household, store_household, tax_settings
+from server.households import LoadedHousehold, load_household, store_household, tax_settings
 from server.plan_changes import LockedPlan
-from server.plan_ledger import Ledger, LedgerRules, PlannedLot, left_of_plan, net_of
+from server.plan_ledger import Ledger, LedgerRules, net_of
 from server.plan_positions import Position, after_execution, position_of, replay
+from server.plan_remainders import StillSold, as_stored, losses_of_plan, sales_are_closed, still_sold
 from server.tax_figures import figures_after
+from server.trade_days import trade_day
 from storage.database import Connection
 from storage.plan_records import PlanExecution
 from storage.portfolios import PortfolioRepository
@@ -55,13 +54,16 @@ async def enter_fills(
         # What was to be sold with losses of the days before is held after them.
         entered += await _settle_kept(connection, plan, day, after_day=False)
         loaded = await load_household(connection, plan.portfolio.id, day)
-        ledger = await _ledger(connection, plan, loaded, day)
+        household = loaded.household
+        if await losses_of_plan(connection, loaded, plan.state.rebalance_id, day):
+            # Losses of earlier fills are no sign that what the plan still sells has replaced them.
+            household = as_stored(loaded, plan.portfolio.id, {sale.lot_id for sale in made.tax.sales})
+        ledger = Ledger(plan.portfolio.id, household, _terms(plan.portfolio, loaded))
         for fill in of_day:
-            planned = planned_lots(made.tax.sales, done, fill.instrument_id)
-            done.append(fill)
-            coming = [*fills[len(done) - len(known) :], *ended]
-            _enter(ledger, plan.portfolio, position, planned, fill, open_sales(made, done, coming, day))
+            coming = [*fills[len(done) - len(known) + 1 :], *ended]
+            _enter(ledger, plan.portfolio, position, fill, still_sold(made, done, fill, coming))
             position = after_execution(position, fill)
+            done.append(fill)
         await TransactionRepository(connection).append(ledger.transactions)
         await store_household(connection, loaded, ledger.household, ledger.matches)
         entered.append((day, ledger))
@@ -103,19 +105,11 @@ async def _settle_kept(
     ]
     if not losses:
         return []
-    before = replace(loaded, household=without_presumption(loaded, day))
+    before = replace(loaded, household=as_stored(loaded, plan.portfolio.id, names))
     ledger = Ledger(plan.portfolio.id, before.household, _terms(plan.portfolio, loaded))
     ledger.replace_losses(day, losses, names)
     await store_household(connection, before, ledger.household, ledger.matches)
     return [(day, ledger)]
-
-
-async def _ledger(connection: Connection, plan: LockedPlan, loaded: LoadedHousehold, day: date) -> Ledger:
-    household = loaded.household
-    if await losses_of_plan(connection, loaded, plan.state.rebalance_id, day):
-        # Losses of earlier fills are no sign that what the plan still sells has replaced them.
-        household = as_stored(loaded, plan.portfolio.id, {sale.lot_id for sale in (await plan.made()).tax.sales})
-    return Ledger(plan.portfolio.id, household, _terms(plan.portfolio, loaded))
 
 
 def _terms(portfolio: Portfolio, loaded: LoadedHousehold) -> LedgerRules:
@@ -123,18 +117,12 @@ def _terms(portfolio: Portfolio, loaded: LoadedHousehold) -> LedgerRules:
     return LedgerRules(loaded.rules, loaded.policies, LotMethod(portfolio.lot_method), rates)
 
 
-def _enter(
-    ledger: Ledger,
-    portfolio: Portfolio,
-    position: Position,
-    fill: PlanExecution,
-    sales: PlannedSales,
-) -> None:
+def _enter(ledger: Ledger, portfolio: Portfolio, position: Position, fill: PlanExecution, still: StillSold) -> None:
     held = position.quantities.get(fill.instrument_id, ZERO)
     if fill.action == "sell" and fill.quantity > held and not portfolio.account.get(_SHORTING):
         raise _refusal(fill, f"portfolio {portfolio.id} holds {held:f}, fewer than the {fill.quantity:f} sold")
     try:
-        ledger.enter(fill, held, planned)
+        ledger.enter(fill, held, still.lots, still.others)
     except ProblemError as error:
         raise _refusal(fill, f"{error.field} {error.reason}") from error
 
@@ -142,17 +130,6 @@ def _enter(
 def _refusal(fill: PlanExecution, reason: str) -> InvalidRequest:
     text = f"{fill.action} of {fill.quantity:f} {fill.instrument_id} in execution {fill.execution_id}: {reason}"
     return InvalidRequest([Fault("reports.quantity", text)])
-
-
-def _planned(
-    chosen: Iterable[trade_pb2.TaxLotSale], done: Sequence[PlanExecution], fill: PlanExecution
-) -> tuple[PlannedLot, ...]:
-    """The lots that the plan chose for a sale, without those that went with earlier fills."""
-    own = [
-        PlannedLot(sale.lot_id, Decimal(sale.quantity)) for sale in chosen if sale.instrument_id == fill.instrument_id
-    ]
-    key = (fill.instrument_id, "sell")
-    return left_of_plan(own, sum((one.quantity for one in done if (one.instrument_id, one.action) == key), ZERO))
 
 
 async def _store(

@@ -10,7 +10,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from kernel.errors import ProblemError
-from kernel.rebalancing.household import Household, RealizedLoss, SettledSale, WashMatch, WashPolicies
+from kernel.rebalancing.household import Household, HouseholdLot, RealizedLoss, SettledSale, WashMatch, WashPolicies
 from kernel.rebalancing.lots import GainRates, LotMethod, Sale, TaxLot, Term, select_lots
 from kernel.rebalancing.money import ZERO, to_cents
 from kernel.rebalancing.tax import NetGains
@@ -153,7 +153,8 @@ class Ledger:
             losses: Of the plan's sales, as far as nothing replaces them.
             lots: What the plan was to sell.
         """
-        kept, apart = [], []
+        kept: list[HouseholdLot] = []
+        apart: list[HouseholdLot] = []
         for held in self.household.lots:
             is_kept = held.account_id == self.portfolio_id and (
                 held.lot_id in lots or any(is_part_of(held.lot_id, name) for name in lots)

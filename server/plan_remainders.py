@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -12,7 +12,8 @@ from portfolio_optimization.v1 import trade_pb2
 
 from kernel.rebalancing.household import Household, RealizedLoss
 from kernel.rebalancing.money import ZERO
-from server.households import LoadedHousehold, engine_lots
+from kernel.rebalancing.wash_parts import is_part_of
+from server.households import LoadedHousehold
 from server.plan_ledger import OpenSale, PlannedLot, left_of_plan
 from server.plan_progress import progress_of
 from server.tax_history import History, window_of, with_history
@@ -23,41 +24,54 @@ from storage.transactions import TransactionRepository
 _SELL = "sell"
 
 
-def planned_lots(
-    chosen: Iterable[trade_pb2.TaxLotSale], done: Iterable[PlanExecution], instrument_id: str
-) -> tuple[PlannedLot, ...]:
-    """The lots that a plan chose for a sale, without those that went with earlier fills."""
-    own = [PlannedLot(sale.lot_id, Decimal(sale.quantity)) for sale in chosen if sale.instrument_id == instrument_id]
-    key = (instrument_id, _SELL)
-    return left_of_plan(own, sum((one.quantity for one in done if (one.instrument_id, one.action) == key), ZERO))
+@dataclass(frozen=True, slots=True)
+class StillSold:
+    """What a plan still sells when a fill comes in.
+
+    Attributes:
+        lots: For a sale: the lots that the plan chose for it and that no earlier fill has taken.
+        others: What is sold on the same day after the fill, by instrument.
+    """
+
+    lots: tuple[PlannedLot, ...]
+    others: dict[str, OpenSale]
 
 
-def open_sales(
-    made: pb.RebalancePlanResponse, done: Sequence[PlanExecution], coming: Sequence[PlanExecution], day: date
-) -> dict[str, OpenSale]:
-    """What else is sold on the day of a fill: by fills that are known, and by orders that are open still.
+def still_sold(
+    made: pb.RebalancePlanResponse,
+    done: Sequence[PlanExecution],
+    fill: PlanExecution,
+    coming: Sequence[PlanExecution],
+) -> StillSold:
+    """What a plan still sells on the day of a fill: by fills that are known, and by orders that stay open.
 
     Args:
         made: The plan.
-        done: Reports up to the fill, itself among them.
+        done: Reports before the fill.
+        fill: The fill.
         coming: Reports that are known and not entered yet.
-        day: Of the fill.
-
-    Returns:
-        By instrument; those of which nothing more is sold are left out.
     """
-    found: dict[str, OpenSale] = {}
+    others: dict[str, OpenSale] = {}
+    upto = [*done, fill]
     prices = {trade.instrument_id: Decimal(trade.price_amount or "0") for trade in made.trades}
-    for (name, action), trade in progress_of(made.trades, [*done, *coming]).items():
+    for (name, action), trade in progress_of(made.trades, [*upto, *coming]).items():
         if action == _SELL:
-            key = (name, action, day)
-            known = sum(
-                (one.quantity for one in coming if (one.instrument_id, one.action, one.traded_on) == key), ZERO
-            )
-            quantity = known if trade.closed else known + trade.planned - trade.filled
+            key = (name, action, fill.traded_on)
+            known = [one.quantity for one in coming if (one.instrument_id, one.action, one.traded_on) == key]
+            quantity = sum(known, ZERO if trade.closed else trade.planned - trade.filled)
             if quantity > ZERO:
-                found[name] = OpenSale(quantity, prices[name], planned_lots(made.tax.sales, done, name))
-    return found
+                others[name] = OpenSale(quantity, prices[name], _planned(made.tax.sales, upto, name))
+    return StillSold(_planned(made.tax.sales, done, fill.instrument_id), others)
+
+
+def _planned(
+    chosen: Iterable[trade_pb2.TaxLotSale], done: Iterable[PlanExecution], name: str
+) -> tuple[PlannedLot, ...]:
+    """The lots that a plan chose for a sale, without those that went with earlier fills."""
+    own = [PlannedLot(sale.lot_id, Decimal(sale.quantity)) for sale in chosen if sale.instrument_id == name]
+    return left_of_plan(
+        own, sum((one.quantity for one in done if (one.instrument_id, one.action) == (name, _SELL)), ZERO)
+    )
 
 
 def sales_are_closed(made: pb.RebalancePlanResponse, reports: Iterable[PlanExecution]) -> bool:
@@ -87,6 +101,24 @@ async def losses_of_plan(
     ).losses
 
 
-def without_presumption(loaded: LoadedHousehold, day: date) -> Household:
-    """The household with its lots as they are stored, none of them taken as a replacement of a loss known since."""
-    return replace(loaded.household, lots=engine_lots(loaded.portfolios, day))
+def as_stored(loaded: LoadedHousehold, account_id: str, lots: Collection[str]) -> Household:
+    """The household in which lots of a portfolio are not taken as replacements of losses recorded since.
+
+    Args:
+        loaded: The household.
+        account_id: The portfolio.
+        lots: Lots of it, with the parts that were split off them.
+    """
+    portfolio = next(portfolio for portfolio in loaded.portfolios if portfolio.id == account_id)
+    replaced = {lot.id: lot.replaced_loss for lot in portfolio.lots}
+    return replace(
+        loaded.household,
+        lots=tuple(
+            replace(held, lot=replace(held.lot, replaced_loss=replaced[held.lot_id]))
+            if held.account_id == account_id
+            and held.lot_id in replaced
+            and any(held.lot_id == name or is_part_of(held.lot_id, name) for name in lots)
+            else held
+            for held in loaded.household.lots
+        ),
+    )

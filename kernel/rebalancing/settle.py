@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
 
 from kernel.rebalancing.book import Book, Position
 from kernel.rebalancing.costs import trade_cost
-from kernel.rebalancing.lot_book import LotBook, LotParts, sold_lots
+from kernel.rebalancing.lot_book import LotBook, LotParts, SaleLot, sold_lots
 from kernel.rebalancing.lots import LotSale, Term
 from kernel.rebalancing.money import ZERO, to_cents
 from kernel.rebalancing.netting import unrounded_tax
@@ -252,16 +253,32 @@ def realised(book: Book, trades: Trades) -> SaleGains:
 
 
 def _disallowed_shares(lots: LotBook, sale: LotParts) -> dict[str, Decimal]:
+    """Shares of each lot whose loss is disallowed.
+
+    What stays of the account's own lots replaces first, in the order of purchase; when other accounts' purchases came
+    before it, that can disallow more than the ledger does, never less.
+    """
     sold = {lot.lot.lot_id: quantity for lot, quantity in sale}
-    stays = [(lot, min(lot.own, lot.lot.quantity - sold.get(lot.lot.lot_id, ZERO))) for lot in lots.replacing]
+    replacing = sorted(lots.replacing, key=_purchase)
+    stays = {lot: min(lot.own, lot.lot.quantity - sold.get(lot.lot.lot_id, ZERO)) for lot in replacing}
+    elsewhere = lots.replacements
     refused: dict[str, Decimal] = {}
-    used = ZERO
-    for lot, quantity in sorted(sale, key=lambda part: (part[0].lot.acquired_on, part[0].lot.lot_id)):
-        if lot.is_loss:
-            own = sum((shares for other, shares in stays if lots.replaces(other, lot)), ZERO)
-            refused[lot.lot.lot_id] = max(ZERO, min(quantity, lots.replacements + own - used))
-            used += refused[lot.lot.lot_id]
+    for lot, quantity in sorted(sale, key=lambda part: _purchase(part[0])):
+        if not lot.is_loss:
+            continue
+        left = quantity
+        for other in (other for other in stays if lots.replaces(other, lot)):
+            taken = min(left, stays[other])
+            stays[other] -= taken
+            left -= taken
+        taken = min(left, elsewhere)
+        elsewhere -= taken
+        refused[lot.lot.lot_id] = quantity - left + taken
     return refused
+
+
+def _purchase(lot: SaleLot) -> tuple[date, str]:
+    return lot.lot.acquired_on, lot.lot.lot_id
 
 
 def _losses_taken_back(lots: LotBook | None, quantity: Decimal) -> list[tuple[Term, Decimal]]:

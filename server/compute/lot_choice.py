@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from kernel.errors import ProblemError
 from kernel.rebalancing.lots import LotMethod, LotSale, Sale, TaxLot, select_lots, select_specific
+from server.compute.lot_exchange import Outcome, Pick, exchange_lots
 from server.compute.tax_context import TaxContext, Traded
 from server.compute.taxed_trades import Picks, TaxedTrades, settle_trades, touching
 from server.rebalance_specs import TaxChoice
@@ -15,6 +16,8 @@ from server.rebalance_specs import TaxChoice
 _ALTERNATIVES = (LotMethod.FIFO, LotMethod.HIFO)
 # Where the tax after netting is the same, the first is taken.
 _ORDERS = (LotMethod.LEAST_TAX, LotMethod.AVOID_SHORT_TERM, LotMethod.HIFO, LotMethod.FIFO, LotMethod.LIFO)
+# Lots of a single sale up to which they are exchanged one by one.
+_MOST_EXCHANGED = 12
 # Where there are more sales, orders are compared for all of them at once only.
 _MOST_COMPARED = 20
 
@@ -52,7 +55,8 @@ def choose_lots(context: TaxContext, choice: TaxChoice, sells: Sequence[Traded],
 
     SPECIFIC takes the lots named, in their order, and the oldest where none of an instrument is named. LEAST_TAX takes,
     of several orders, those whose tax is the least after netting and wash sales; the orders are compared for all sales
-    together, and then sale by sale where they are few.
+    together, and then sale by sale where they are few. Of a single sale from few lots, shares of one lot are exchanged
+    for those of another from there on, while that lowers the tax.
 
     Raises:
         ProblemError: The lots hold fewer shares than are sold, or one that is named is not there.
@@ -102,6 +106,8 @@ def _least_tax(context: TaxContext, sells: Sequence[Traded], buys: Sequence[Trad
         return settle_trades(near, LotMethod.LEAST_TAX, picks, sells, buys).tax.additional_tax
 
     orders = [_ordered_lots(context, sells, method) for method in _ORDERS]
+    if len(sells) == 1 and len(context.lots[sells[0].instrument_id]) <= _MOST_EXCHANGED:
+        orders += _exchanged(near, sells[0], buys, orders)
     best = min(orders, key=tax)
     if len(sells) > _MOST_COMPARED:
         return best
@@ -113,6 +119,18 @@ def _least_tax(context: TaxContext, sells: Sequence[Traded], buys: Sequence[Trad
             if picks[name] != best[name] and (found := tax(trial)) < least:
                 best, least = trial, found
     return best
+
+
+def _exchanged(context: TaxContext, sell: Traded, buys: Sequence[Traded], orders: Iterable[Picks]) -> list[Picks]:
+    name = sell.instrument_id
+
+    def outcome(pick: Pick) -> Outcome:
+        tax = settle_trades(context, LotMethod.LEAST_TAX, {name: pick}, [sell], buys).tax
+        return tax.additional_tax, tax.after.gains
+
+    lots = _available(context.lots[name], context)
+    starts = dict.fromkeys(picks[name] for picks in orders)
+    return [{name: exchange_lots(context, sell, lots, pick, outcome)} for pick in starts]
 
 
 def _near(context: TaxContext, trades: Iterable[Traded]) -> TaxContext:

@@ -11,6 +11,7 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from server.convert.faults import Faults
 from server.convert.plan_workflow import read_comment, read_reports
+from server.plan_books import close_books
 from server.plan_changes import LockedPlan
 from server.plan_executions import record_reports
 from server.plan_reading import read_plan
@@ -92,7 +93,15 @@ class PlanWorkflow:
             InvalidRequest, NotFound, Conflict: See `server.errors`.
         """
         read_comment(rebalance_id, comment)
-        return await self._step(rebalance_id, PlanAction.CANCEL, comment, actor)
+        async with self._database.transaction() as connection:
+            # What was executed may depend on what is not sold any more.
+            plan = await LockedPlan.open(connection, rebalance_id, self._clock(), household=True)
+            await plan.step(PlanAction.CANCEL, actor, comment)
+            if plan.state.position_after is not None:
+                plan.portfolio = await close_books(connection, plan)
+            answer = await plan.message()
+            await plan.tell()
+        return answer
 
     async def record(
         self, message: rebalancing_calls_pb2.RecordExecutionRequest, actor: str

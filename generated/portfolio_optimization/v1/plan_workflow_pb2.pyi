@@ -133,7 +133,9 @@ class PlanWorkflow(_message.Message):
     0 = not set.
     """
     input_hash: _builtins.str
-    """Hash of holdings, prices, rules and request that an approval holds for: SHA-256, 64 hexadecimal digits."""
+    """Hash of holdings, prices, rules, request and what the trades meet in the wash-sale window of the household, that an
+    approval holds for: SHA-256, 64 hexadecimal digits.
+    """
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When the plan or its approval lapses; absent when it does not: at the end of the way, or under execution."""

@@ -201,7 +201,8 @@ class PreviewTaxRequest(_message.Message):
     """Portfolio of the sales; empty = that of the plan."""
     lot_method: _trade_pb2.LotMethod.ValueType
     """How lots are chosen; absent = the lots of the plan, or as the portfolio has it. LEAST_TAX compares orders after
-    netting and wash sales.
+    netting and wash sales; of a single sale from at most 12 lots it then exchanges shares of one lot for those of
+    another while that lowers the tax. Another choice may still be taxed less.
     """
     sale_date: _builtins.str
     """Day of the sales, ISO 8601; empty = that of the plan, else the last day of the prices. Lots that were bought later

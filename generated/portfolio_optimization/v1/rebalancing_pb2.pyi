@@ -642,7 +642,9 @@ class RebalancePlanResponse(_message.Message):
     reason: _builtins.str
     """Why the plan was made, as the request said."""
     input_hash: _builtins.str
-    """Hash of holdings, prices, rules and request that the plan was made from; an approval holds for these alone."""
+    """Hash of holdings, prices, rules, request and what the trades meet in the wash-sale window of the household, that
+    the plan was made from; an approval holds for these alone.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the plan was made."""

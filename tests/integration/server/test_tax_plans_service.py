@@ -30,6 +30,15 @@ from tax_examples import (
     total,
 )
 
+from kernel.rebalancing.household import Account, Household, RealizedLoss, WashPolicies
+from kernel.rebalancing.lots import GainRates, LotMethod
+from kernel.rebalancing.tax import TaxRules
+from kernel.rebalancing.tax_rules import TaxRuleSet
+from kernel.rebalancing.tax_years import TaxYear
+from server.compute.tax_context import TaxContext, Traded
+from server.compute.taxed_trades import settle_trades
+from server.compute.taxes import TaxAssessment
+from server.convert.taxes import write_taxes
 from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
 
 Plan = rebalancing_pb2.RebalancePlanResponse
@@ -227,6 +236,30 @@ def test_a_loss_of_another_account_that_a_purchase_disallows_is_noted(desk: Desk
     (note,) = [note for note in answer.notes if note.code == "wash_sale"]
     assert "300.00 of the loss of the sale on 2026-03-01 of AAPL is disallowed" in note.message
     assert f"in portfolio {desk.name}-own" in note.message
+
+
+def test_a_loss_of_last_year_that_a_purchase_takes_back_is_noted() -> None:
+    """The return of that year is to be amended."""
+    accounts = (Account("own"),)
+    open_loss = RealizedLoss(
+        "own", "t", "AAPL", "gone", Decimal(10), Decimal(300), date(2025, 12, 20), date(2025, 1, 2)
+    )
+    context = TaxContext(
+        portfolio_id="own",
+        household=Household(accounts, losses=(open_loss,)),
+        rules=TaxRuleSet("US", date(1989, 1, 1), 12, 30, Decimal(3000), Decimal(1500)),
+        policies=WashPolicies(),
+        terms=TaxRules(GainRates(Decimal("0.4"), Decimal("0.2")), Decimal(3000)),
+        figures=TaxYear(2026),
+        method=LotMethod.FIFO,
+        sold_on=date(2026, 1, 5),
+    )
+    taxed = settle_trades(context, LotMethod.FIFO, {}, [], [Traded("AAPL", Decimal(10), Decimal(50))])
+    message = Plan()
+    write_taxes(message, TaxAssessment(taxed, ()))
+    (note,) = message.notes
+    assert "300 of the loss of the sale on 2025-12-20 of AAPL is disallowed" in note.message
+    assert "the return of 2025 is to be amended" in note.message
 
 
 def test_a_household_of_two_currencies_is_refused(desk: Desk) -> None:

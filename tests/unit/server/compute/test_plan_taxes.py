@@ -180,6 +180,47 @@ def test_least_tax_among_the_orders(seed: int) -> None:
         assert best <= min(tax_of(settle_trades(account, LotMethod.FIFO, picks, sells, buys)) for picks in combined)
 
 
+def test_the_least_tax_splits_a_sale_where_netting_turns() -> None:
+    """The year has 1000 of short-term losses and 2000 of long-term gains: 238.00.
+
+    150 shares of s add 442.00: 500 at 40.8 % and 2000 at 23.8 %. 150 of l add 535.50: 3250 at 23.8 %. 100 of s use the
+    losses up, and 50 of l add 750 to the long-term gains: 2750 at 23.8 %, which is 416.50 more.
+    """
+    account = context(
+        held("s", 150, 90, days(200)),
+        held("l", 150, 85, days(2000)),
+        figures=TaxYear(DAY.year, NetGains(Decimal(-1000), Decimal(2000))),
+    )
+    sell = Traded("AAPL", Decimal(150), Decimal(100))
+    picked = choose_lots(account, TaxChoice(lot_method=LotMethod.LEAST_TAX), [sell], [])
+    assert {name: set(parts) for name, parts in picked.items()} == {"AAPL": {("s", Decimal(100)), ("l", Decimal(50))}}
+    assert tax_of(settle_trades(account, LotMethod.LEAST_TAX, picked, [sell], [])) == Decimal("416.50")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_least_tax_of_one_sale_is_that_of_all_its_splits(seed: int) -> None:
+    chance = random.Random(seed)
+    lots = [
+        held(f"L{k}", chance.randint(1, 7), chance.randint(20, 180), days(chance.choice((5, 20, 31, 200, 500, 800))))
+        for k in range(chance.randint(2, 4))
+    ]
+    figures = TaxYear(DAY.year, NetGains(Decimal(chance.randint(-900, 900)), Decimal(chance.randint(-900, 900))))
+    limit = Decimal(chance.choice((0, 100, 300, 3000)))
+    account = context(*lots, figures=figures, terms=replace(TERMS, loss_limit=limit))
+    sell = Traded("AAPL", Decimal(chance.randint(1, sum(int(lot.quantity) for lot in lots))), Decimal(100))
+
+    def tax(picks: Picks) -> Decimal:
+        return tax_of(settle_trades(account, LotMethod.LEAST_TAX, picks, [sell], []))
+
+    splits = (
+        tuple((lot.lot_id, Decimal(part)) for lot, part in zip(lots, parts, strict=True) if part)
+        for parts in product(*(range(int(lot.quantity) + 1) for lot in lots))
+        if sum(parts) == sell.quantity
+    )
+    least = choose_lots(account, TaxChoice(lot_method=LotMethod.LEAST_TAX), [sell], [])
+    assert tax(least) == min(tax({"AAPL": split}) for split in splits)
+
+
 def test_the_same_trades_under_fifo_and_hifo() -> None:
     account = context(held("old", 10, 40, days(900)), held("new", 10, 130, days(100)))
     fifo, hifo = compare_methods(account, [Traded("AAPL", Decimal(10), Decimal(100))], [])

@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 
 from kernel.errors import ProblemError
-from kernel.rebalancing.household import Account, Household, HouseholdLot, RealizedLoss, WashPolicies
+from kernel.rebalancing.household import (
+    Account,
+    Household,
+    HouseholdLot,
+    IdenticalInstruments,
+    RealizedLoss,
+    WashPolicies,
+)
 from kernel.rebalancing.lots import GainRates, LotMethod, Sale, TaxLot, Term
 from kernel.rebalancing.tax import NetGains
 from kernel.rebalancing.tax_rules import TaxRuleSet
 from kernel.rebalancing.wash_parts import part_id
-from server.plan_ledger import Ledger, LedgerRules, PlannedLot, fill_id, left_of_plan, lots_to_sell, net_of
+from server.plan_ledger import Ledger, LedgerRules, OpenSale, PlannedLot, fill_id, left_of_plan, lots_to_sell, net_of
 from storage.plan_records import PlanExecution
 
 DAY = date(2026, 11, 20)
@@ -187,3 +194,73 @@ def test_shares_beside_others_without_a_lot_get_none() -> None:
         ("buy", None, None),
         ("sell", None, None),
     ]
+
+
+def open_sale(quantity: str, price: str = "90", **lots: str) -> OpenSale:
+    return OpenSale(Decimal(quantity), Decimal(price), tuple(planned(**lots)))
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_sale_in_two_fills_is_taxed_like_one(first: str) -> None:
+    # The young lot is sold on the same day, so it does not replace the old one, whichever goes first.
+    old, young = lot("a", "5", "100", date(2024, 5, 3)), lot("b", "5", "95", date(2026, 11, 9))
+    once = Ledger("one", household(old, young), TERMS)
+    once.enter(execution(), Decimal(10), planned(a="5", b="5"))
+    twice = Ledger("one", household(old, young), TERMS)
+    second = "b" if first == "a" else "a"
+    half = Decimal(5)
+    others = {"KO": open_sale("5", **{second: "5"})}
+    twice.enter(execution(quantity=half), Decimal(10), planned(**{first: "5", second: "5"}), others)
+    twice.enter(execution(execution_id="f", quantity=half), half, planned(**{second: "5"}))
+    assert once.gains == twice.gains == {"one": {Term.LONG: Decimal(-50), Term.SHORT: Decimal(-25)}}
+    assert once.matches == twice.matches == []
+
+
+def test_only_what_is_still_sold_replaces_nothing() -> None:
+    old, young = lot("a", "5", "100", date(2024, 5, 3)), lot("b", "5", "95", date(2026, 11, 9))
+    ledger = Ledger("one", household(old, young), TERMS)
+    ledger.enter(execution(quantity=Decimal(5)), Decimal(10), planned(a="5"), {"KO": open_sale("3", b="3")})
+    (match,) = ledger.matches
+    assert (match.quantity, match.disallowed) == (2, Decimal(20))
+    parts = {held.lot_id: (held.quantity, held.lot.basis) for held in ledger.household.lots}
+    # Two of the young shares take over 20 of the loss; the three that are sold later stay as they were.
+    assert parts == {"b~1": (2, Decimal("210.00")), "b": (3, Decimal("285.00"))}
+    ledger.enter(execution(execution_id="f", quantity=Decimal(3)), Decimal(5), planned(b="3"))
+    assert ledger.gains == {"one": {Term.LONG: Decimal(-30), Term.SHORT: Decimal(-15)}}
+
+
+def test_identical_shares_that_are_sold_on_the_same_day_replace_nothing() -> None:
+    old, young = lot("a", "5", "100", date(2024, 5, 3)), lot("b", "5", "95", date(2026, 11, 9))
+    both = Household(
+        (Account("one", retirement=False),),
+        (HouseholdLot("one", "KO", old), HouseholdLot("one", "PEP", young)),
+        identical=IdenticalInstruments.of_pairs([("KO", "PEP")]),
+    )
+    for others, disallowed in (({"PEP": open_sale("5", b="5")}, 0), ({"PEP": open_sale("4")}, 10), ({}, 50)):
+        ledger = Ledger("one", both, TERMS)
+        ledger.enter(execution(quantity=Decimal(5)), Decimal(5), planned(a="5"), others)
+        assert sum(match.disallowed for match in ledger.matches) == disallowed
+
+
+def test_shares_that_are_held_after_all_replace_what_was_sold() -> None:
+    old, young = lot("a", "5", "100", date(2024, 5, 3)), lot("b", "5", "95", date(2026, 11, 9))
+    ledger = Ledger("one", household(old, young), TERMS)
+    ledger.enter(execution(quantity=Decimal(5)), Decimal(10), planned(a="5"), {"KO": open_sale("5", b="5")})
+    assert ledger.gains == {"one": {Term.LONG: Decimal(-50)}}
+    (held,) = ledger.household.losses
+    loss = replace(held, sale_id=ledger.transactions[0].id)
+    ledger.replace_losses(DAY, [loss], {"b"})
+    (match,) = ledger.matches
+    assert (match.sale_id, match.lot_id, match.quantity) == (ledger.transactions[0].id, "b", 5)
+    assert ledger.gains == {"one": {Term.LONG: Decimal(0)}}
+    (kept,) = ledger.household.lots
+    assert (kept.lot.basis, kept.lot.replaced_loss) == (Decimal(525), True)
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_the_day_of_a_lot_that_is_not_known_is_not_made_up(*, dated: bool) -> None:
+    bought = replace(lot("a", "10", "50", DAY), dated=dated)
+    ledger = Ledger("one", household(bought), TERMS)
+    ledger.enter(execution(), Decimal(10), ())
+    (sold,) = ledger.transactions
+    assert (sold.acquired_on, sold.gain) == (DAY if dated else None, Decimal("400.00"))
