@@ -125,7 +125,7 @@ def _wash_notes(taxed: TaxedTrades) -> Iterable[pb.PlanNote]:
         if sale.account_id != taxed.account_id:
             text += f"; that sale was in portfolio {sale.account_id}, so this plan's tax is without it"
         if sale.sold_on.year < taxed.sold_on.year:
-            text += f"; the return of {sale.sold_on.year} is to be amended, and less is carried over from it"
+            text += f"; the return of {sale.sold_on.year} is to be amended, and losses carried over from it shrink"
         yield pb.PlanNote(code="wash_sale", instrument_id=sale.instrument_id, message=text)
 
 

@@ -433,6 +433,70 @@ async def test_a_replacement_takes_the_loss_over(plans: PlanWorkflow, database: 
     assert tax_of(stored) == (Decimal("-300.00"), 0)
 
 
+YOUNG_AND_OLD = (
+    lot("x1", "XOM", "50", date(2024, 5, 3), "130"),
+    lot("x2", "XOM", "50", date(2026, 11, 2), "120"),
+)
+BOTH = Order("sell", "XOM", "100", (("x1", "50"), ("x2", "50")))
+CUTS = {
+    "at once": [["100"]],
+    "two fills": [["50", "50"]],
+    "two reports": [["50"], ["50"]],
+    "many": [["30"], ["30", "7"], ["0.5", "32.5"]],
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+async def test_tax_does_not_depend_on_how_an_order_is_cut_into_fills(
+    plans: PlanWorkflow, database: Database, cut: str
+) -> None:
+    await store_portfolio(database, portfolio(lots=YOUNG_AND_OLD))
+    plan = await ready(plans, database, BOTH)
+    count = 0
+    for part in CUTS[cut]:
+        items = []
+        for quantity in part:
+            count += 1
+            items.append(report(f"{count}", BOTH, quantity, cost_amount="0"))
+        await plans.record(reports(plan, *items), "oms")
+    stored = await find_portfolio(database)
+    # 50 * (110 - 120) and 50 * (110 - 130): all is sold on one day, so nothing replaces anything.
+    assert tax_of(stored) == (Decimal("-500.00"), Decimal("-1000.00"))
+    assert stored.lots == ()
+
+
+@pytest.mark.parametrize("end", ["order", "plan", "next day"])
+async def test_shares_that_a_plan_did_not_sell_after_all_replace_those_that_it_sold(
+    plans: PlanWorkflow, database: Database, clock: Clock, end: str
+) -> None:
+    await store_portfolio(database, portfolio(lots=YOUNG_AND_OLD))
+    plan = await ready(plans, database, BOTH)
+    await plans.record(reports(plan, report("1", BOTH, "50", cost_amount="0")), "oms")
+    assert tax_of(await find_portfolio(database)) == (0, Decimal("-1000.00"))
+    await plans.record(reports(plan, report("2", BOTH, "20", cost_amount="0")), "oms")
+    assert tax_of(await find_portfolio(database)) == (Decimal("-200.00"), Decimal("-1000.00"))
+    clock.forward(days=3)
+    if end == "order":
+        await plans.record(reports(plan, ended("3", BOTH, CANCELLED, executed_at=timestamp(clock.now))), "oms")
+    elif end == "plan":
+        await plans.cancel(plan, "", "boss")
+        await plans.cancel(plan, "", "boss")
+    else:
+        late = report("3", BOTH, "1", executed_at=timestamp(clock.now), cost_amount="0")
+        await plans.record(reports(plan, late), "oms")
+    stored = await find_portfolio(database)
+    kept = [(each.quantity, each.cost_per_share, each.replaced_loss) for each in stored.lots]
+    if end == "next day":
+        # Thirty shares were held after the day of the loss: each takes over 20, and one of them realises 110 - 140. Its
+        # holding period is that of the old shares and its own, more than a year.
+        assert tax_of(stored) == (Decimal("-200.00"), Decimal("-430.00"))
+        assert kept == [(29, 140, True)]
+    else:
+        # Of the loss of 20 a share, that of the thirty shares held still is disallowed.
+        assert tax_of(stored) == (Decimal("-200.00"), Decimal("-400.00"))
+        assert kept == [(30, 140, True)]
+
+
 async def test_a_sale_in_a_retirement_account_is_not_taxed(plans: PlanWorkflow, database: Database) -> None:
     await store_portfolio(database, portfolio(account={"account_type": "ACCOUNT_TYPE_TAX_EXEMPT"}))
     plan = await ready(plans, database, SALE)

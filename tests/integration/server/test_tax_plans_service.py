@@ -258,7 +258,7 @@ def test_a_loss_of_last_year_that_a_purchase_takes_back_is_noted() -> None:
     message = Plan()
     write_taxes(message, TaxAssessment(taxed, ()))
     (note,) = message.notes
-    assert "300 of the loss of the sale on 2025-12-20 of AAPL is disallowed" in note.message
+    assert "300.00 of the loss of the sale on 2025-12-20 of AAPL is disallowed" in note.message
     assert "the return of 2025 is to be amended" in note.message
 
 
