@@ -59,7 +59,11 @@ class LoadedHousehold:
 
 
 async def load_household(
-    connection: Connection, portfolio_id: str, day: date, own: Portfolio | None = None
+    connection: Connection,
+    portfolio_id: str,
+    day: date,
+    own: Portfolio | None = None,
+    members: Sequence[str] | None = None,
 ) -> LoadedHousehold:
     """The household of a portfolio, with the losses of the days around `day`.
 
@@ -71,13 +75,14 @@ async def load_household(
         day: Day of the trades that are looked at.
         own: That account as it was read before, where it is to be seen like that. Its lots may be newer than `day`,
             that of the prices, and then count as bought on it.
+        members: The accounts that the caller has locked: who joins later is none of them.
 
     Raises:
         NotFound: There is no such portfolio, or no rules of the name that it has hold on the day.
         NotReady: Its account is not what the contract says, or another of the household has another currency.
     """
     repository = PortfolioRepository(connection)
-    portfolios = await repository.find_all(await repository.household(portfolio_id))
+    portfolios = await repository.find_all(members or await repository.household(portfolio_id))
     if own is not None:
         portfolios = tuple(_seen_on(day, own) if stored.id == own.id else stored for stored in portfolios)
     asked = next(portfolio for portfolio in portfolios if portfolio.id == portfolio_id)

@@ -9,7 +9,7 @@ import structlog
 
 from server.settings import Settings
 
-_QUIET = ("procrastinate", "psycopg.pool", "grpc", "asyncio")
+_QUIET = ("procrastinate", "psycopg.pool", "grpc", "asyncio", "httpx", "httpcore", "aiosmtplib")
 
 
 def configure_logging(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from server.households import LoadedHousehold, load_household, store_household, 
 from server.plan_changes import LockedPlan
 from server.plan_ledger import Ledger, LedgerRules, net_of
 from server.plan_positions import Position, after_execution, position_of, replay
-from server.plan_remainders import StillSold, as_stored, losses_of_plan, sales_are_closed, still_sold
+from server.plan_remainders import StillSold, as_stored, executed_losses, sales_are_closed, still_sold
 from server.tax_figures import figures_after
 from server.trade_days import trade_day
 from storage.database import Connection
@@ -53,9 +53,9 @@ async def enter_fills(
     for day, of_day in groupby(fills, key=lambda fill: fill.traded_on):
         # What was to be sold with losses of the days before is held after them.
         entered += await _settle_kept(connection, plan, day, after_day=False)
-        loaded = await load_household(connection, plan.portfolio.id, day)
+        loaded = await load_household(connection, plan.portfolio.id, day, members=plan.members)
         household = loaded.household
-        if await losses_of_plan(connection, loaded, plan.state.rebalance_id, day):
+        if await executed_losses(connection, loaded, day, plan.state.rebalance_id):
             # Losses of earlier fills are no sign that what the plan still sells has replaced them.
             household = as_stored(loaded, plan.portfolio.id, {sale.lot_id for sale in made.tax.sales})
         ledger = Ledger(plan.portfolio.id, household, _terms(plan.portfolio, loaded))
@@ -97,10 +97,10 @@ async def _settle_kept(
     Losses of the day itself count once the day's sales are made.
     """
     names = {sale.lot_id for sale in (await plan.made()).tax.sales}
-    loaded = await load_household(connection, plan.portfolio.id, day)
+    loaded = await load_household(connection, plan.portfolio.id, day, members=plan.members)
     losses = [
         loss
-        for loss in await losses_of_plan(connection, loaded, plan.state.rebalance_id, day)
+        for loss in await executed_losses(connection, loaded, day, plan.state.rebalance_id)
         if after_day or loss.sold_on < day
     ]
     if not losses:
@@ -138,7 +138,7 @@ async def _store(
     repository = PortfolioRepository(connection)
     names = sorted({plan.portfolio.id}.union(*((*ledger.gains, *ledger.amended) for _, ledger in entered)))
     for portfolio in await repository.find_all(names):
-        changed = replace(await _with_gains(connection, portfolio, entered), updated_at=plan.now)
+        changed = replace(await with_gains(connection, portfolio, entered), updated_at=plan.now)
         if portfolio.id == plan.portfolio.id:
             holdings = tuple(Holding(name, held) for name, held in sorted(after.quantities.items()))
             changed = replace(changed, cash=after.cash, holdings=holdings)
@@ -146,9 +146,7 @@ async def _store(
     return await repository.find(plan.portfolio.id)
 
 
-async def _with_gains(
-    connection: Connection, portfolio: Portfolio, entered: Sequence[tuple[date, Ledger]]
-) -> Portfolio:
+async def with_gains(connection: Connection, portfolio: Portfolio, entered: Sequence[tuple[date, Ledger]]) -> Portfolio:
     """The portfolio with what the fills of each day realised in it, in the figures of their year."""
     for day, ledger in entered:
         gains, earlier = net_of(ledger.gains, portfolio.id), net_of(ledger.amended, portfolio.id)

@@ -42,12 +42,20 @@ class LockedPlan:
     Attributes:
         state: Where it is, with the changes made so far.
         portfolio: Its portfolio, as it is stored.
+        members: The accounts of its household that are locked; empty where only the portfolio is.
         now: The moment of all changes.
     """
 
-    def __init__(self, connection: Connection, now: datetime, state: PlanState, portfolio: Portfolio) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        now: datetime,
+        state: PlanState,
+        portfolio: Portfolio,
+        members: tuple[str, ...] = (),
+    ) -> None:
         self._connection, self._plans = connection, PlanRepository(connection)
-        self.state, self.portfolio, self.now = state, portfolio, now
+        self.state, self.portfolio, self.now, self.members = state, portfolio, now, members
         self._made: pb.RebalancePlanResponse | None = None
         self._events: list[Event] = []
 
@@ -70,12 +78,13 @@ class LockedPlan:
         portfolio_id = await _portfolio_of(connection, rebalance_id)
         portfolios = PortfolioRepository(connection)
         # The portfolio comes first: whoever changes it or one of its plans waits here.
+        members: tuple[str, ...] = ()
         if household:
-            await portfolios.lock_household(portfolio_id)
+            members = await portfolios.lock_household(portfolio_id)
         else:
             await portfolios.lock(portfolio_id)
         state = await PlanRepository(connection).lock(rebalance_id)
-        return cls(connection, now, state, await portfolios.find(portfolio_id))
+        return cls(connection, now, state, await portfolios.find(portfolio_id), members)
 
     @property
     def status(self) -> PlanStatus:
@@ -177,7 +186,8 @@ class LockedPlan:
     async def _wash_sale(self) -> str:
         """What of the household disallows a loss since the plan was made, in one sentence; empty where nothing does."""
         known = self._connection, self.state, self.portfolio, await self.made()
-        if await self._plans.last_transaction() != self.state.last_transaction and (
+        members = await PortfolioRepository(self._connection).household(self.state.portfolio_id)
+        if await self._plans.last_transaction(members) != self.state.last_transaction and (
             reason := await later_wash_sale(*known)
         ):
             return reason

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from server.convert.faults import Faults
 from server.convert.plan_events import rebalance_execution_recorded
-from server.convert.plan_workflow import Report, as_report
+from server.convert.plan_workflow import CLOCK_DIFFERENCE, Report, as_report
 from server.plan_books import enter_fills
 from server.plan_changes import LockedPlan
 from server.plan_positions import position_of, to_stored
@@ -43,6 +43,7 @@ async def record_reports(
     if not new:
         return None
     require_possible(plan.state.rebalance_id, plan.status, PlanAction.RECORD)
+    _check_moments(plan, reports, new)
     if await plan.look(PlanAction.RECORD):
         return _lapsed(plan)
     executions = [await _execution(plan, report, len(known) + k, actor) for k, report in enumerate(new, 1)]
@@ -80,6 +81,16 @@ def _unknown(plan: LockedPlan, reports: Sequence[Report], known: Sequence[PlanEx
                 f"{getattr(earlier, name)}, not {getattr(report, name)}"
             )
     return [report for report in reports if report.execution_id not in stored]
+
+
+def _check_moments(plan: LockedPlan, reports: Sequence[Report], new: Sequence[Report]) -> None:
+    """An order cannot be executed before its plan was made: its day would give shares a wrong age."""
+    faults, first = Faults(), plan.state.created_at - CLOCK_DIFFERENCE
+    for k, report in enumerate(reports):
+        if report in new and report.executed_at is not None and report.executed_at < first:
+            made = plan.state.created_at.isoformat(timespec="seconds")
+            faults.add(f"reports[{k}].executed_at", f"must not be before the plan was made, {made}")
+    faults.check()
 
 
 def _lapsed(plan: LockedPlan) -> Conflict:

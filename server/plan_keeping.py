@@ -73,6 +73,7 @@ async def keep_plan(
             found,
             keeping.settings,
             _exposure(prepared, response),
+            prepared.last_transaction,
         )
         await open_plan(connection, plan, keeping.actor)
         workflow = await workflow_message(connection, request.id)

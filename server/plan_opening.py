@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal
 
@@ -44,6 +44,7 @@ class NewPlan:
     input_hash: PlanHash
     settings: Settings
     exposure: Json | None = None
+    last_transaction: int = 0
 
 
 async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> None:
@@ -56,8 +57,7 @@ async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> None:
         NotReady: The preferences of the portfolio are not what the contract says.
         Conflict: The plan is open already.
     """
-    plans = PlanRepository(connection)
-    state = replace(_state(plan), last_transaction=await plans.last_transaction())
+    plans, state = PlanRepository(connection), _state(plan)
     transition = PlanTransition(
         rebalance_id=state.rebalance_id,
         number=state.version,
@@ -92,6 +92,7 @@ def _state(plan: NewPlan) -> PlanState:
         prices={name: f"{price:f}" for name, price in sorted(plan.prices.items()) if name in used},
         position_before=to_stored(position_of(plan.portfolio), _deposit(plan)),
         exposure=plan.exposure,
+        last_transaction=plan.last_transaction,
         created_at=created_at,
     )
 

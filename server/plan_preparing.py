@@ -29,6 +29,8 @@ from server.taxes import load_taxes
 from server.universe import check_universe
 from storage.database import Database
 from storage.instruments import InstrumentRepository
+from storage.plans import PlanRepository
+from storage.portfolios import PortfolioRepository
 from storage.records import Instrument, Portfolio
 
 
@@ -42,6 +44,7 @@ class PreparedPlan:
         remarks: What is restricted.
         frozen: Why an instrument is not traded: a code and a phrase.
         states: What restricts the instruments of the universe.
+        last_transaction: Place of the household's last transaction when its taxes were read.
         policy_version: 0 without a policy.
     """
 
@@ -53,6 +56,7 @@ class PreparedPlan:
     remarks: tuple[Remark, ...]
     frozen: Mapping[str, tuple[str, str]]
     states: Mapping[str, InstrumentState]
+    last_transaction: int
     policy_version: int = 0
 
 
@@ -97,6 +101,9 @@ class PlanPreparer:
         sequence = await self._sequence(spec, holdings, account)
         async with self._database.transaction() as connection:
             # What is sold on the first day of trading, not on the day of the prices, is short-term or long-term.
+            # First, so that what is recorded meanwhile counts as later.
+            members = await PortfolioRepository(connection).household(holdings.portfolio.id)
+            last_transaction = await PlanRepository(connection).last_transaction(members)
             taxes = await load_taxes(connection, holdings.portfolio, sequence.start)
         trading = _trading_problem(spec, holdings, target or {})
         restricted = restrict(trading, account, states, holdings.ages, self._settings.max_price_age_days)
@@ -123,6 +130,7 @@ class PlanPreparer:
             restricted.remarks,
             restricted.frozen,
             states,
+            last_transaction,
             policy_version=0 if policy is None else policy.version,
         )
 

@@ -79,21 +79,25 @@ def sales_are_closed(made: pb.RebalancePlanResponse, reports: Iterable[PlanExecu
     return all(trade.closed for (_, action), trade in progress_of(made.trades, reports).items() if action == _SELL)
 
 
-async def losses_of_plan(
-    connection: Connection, loaded: LoadedHousehold, rebalance_id: str, day: date
+async def executed_losses(
+    connection: Connection, loaded: LoadedHousehold, day: date, rebalance_id: str = ""
 ) -> tuple[RealizedLoss, ...]:
-    """The losses of a plan's sales within the window of a day, as far as no wash sale is settled of them.
+    """The losses that plans have realised within the window of a day, as far as no wash sale is settled of them.
 
     Args:
         connection: Of the transaction.
         loaded: The household of the plan's portfolio.
-        rebalance_id: The plan.
         day: The day.
+        rebalance_id: The plan; empty = all.
     """
     ids, window = [portfolio.id for portfolio in loaded.portfolios], window_of(day, loaded.rules)
     repository = TransactionRepository(connection)
     rows = await repository.between(ids, *window)
-    own = tuple(row for row in rows if row.rebalance_id == rebalance_id and row.action == _SELL)
+    own = tuple(
+        row
+        for row in rows
+        if row.action == _SELL and row.rebalance_id is not None and rebalance_id in ("", row.rebalance_id)
+    )
     # Without lots nothing is taken as replaced: what the service has sold it has matched itself.
     bare = replace(loaded.household, lots=(), losses=(), sold=())
     return with_history(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
@@ -103,9 +104,10 @@ class PlanRepository(Repository):
         """How many pricing packs there are."""
         return int((await self._scalars(self._sql["count_packs"], {}))[0])
 
-    async def last_transaction(self) -> int:
-        """Place of the last transaction of all portfolios; 0 where there is none."""
-        return int((await self._scalars(self._sql["last_transaction"], {}))[0])
+    async def last_transaction(self, portfolio_ids: Sequence[str]) -> int:
+        """Place of the last transaction of the accounts of a household; 0 where there is none."""
+        parameters = {"portfolio_ids": list(portfolio_ids)}
+        return int((await self._scalars(self._sql["last_transaction"], parameters))[0])
 
     async def first_later_trade(self, wanted: LaterTrades) -> Transaction | None:
         """The first transaction of those looked for, or None."""

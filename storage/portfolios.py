@@ -95,7 +95,10 @@ class PortfolioRepository(Repository):
         Raises:
             NotFound: There is no portfolio of this id.
         """
-        members: list[str] = await self._scalars(self._sql["lock_household"], {"id": identifier})
+        members: list[str] = []
+        # Who has joined while this waited is locked too.
+        while (found := await self._scalars(self._sql["lock_household"], {"id": identifier})) != members:
+            members = found
         if not members:
             raise NotFound("portfolio", identifier)
         return tuple(members)

@@ -29,7 +29,7 @@ _MOST_VALUE = 10**18
 _ACTIONS = Vocabulary(("buy", "sell"))
 _AVERAGE = Decimal(1).scaleb(-8)
 # Clocks differ a little; a report of what has not happened yet is wrong.
-_CLOCK_DIFFERENCE = timedelta(minutes=5)
+CLOCK_DIFFERENCE = timedelta(minutes=5)
 _STATUSES = {status: pb.RebalancePlanStatus.Value(f"REBALANCE_PLAN_STATUS_{status.name}") for status in PlanStatus}
 _STATUS_WORDS = {number: status for status, number in _STATUSES.items()}
 _EXECUTION_STATUSES = {
@@ -159,7 +159,7 @@ def _read_moment(field: str, message: pb.ExecutionReport, now: datetime, faults:
     except (ValueError, OverflowError):
         faults.add(field, "is no moment of the calendar")
         return None
-    if moment > now + _CLOCK_DIFFERENCE:
+    if moment > now + CLOCK_DIFFERENCE:
         faults.add(field, f"must not be after now, {now.isoformat(timespec='seconds')}")
     return moment
 

@@ -73,11 +73,12 @@ def _write_sale(sale: SettledSale) -> trade_pb2.TaxLotSale:
         term=_TERMS[sale.term] if sale.dated else trade_pb2.HOLDING_TERM_UNSPECIFIED,
         disallowed_loss_amount=write_decimal(sale.disallowed),
         lost_loss_amount=write_decimal(sale.lost),
-        wash_sales=map(_write_match, sale.matches),
+        wash_sales=map(write_match, sale.matches),
     )
 
 
-def _write_match(match: WashMatch) -> trade_pb2.WashSaleMatch:
+def write_match(match: WashMatch) -> trade_pb2.WashSaleMatch:
+    """Shares sold at a loss and what replaces them."""
     return trade_pb2.WashSaleMatch(
         replacement_lot_id="" if is_planned(match.lot_id) else match.lot_id,
         portfolio_id=match.account_id,

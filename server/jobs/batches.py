@@ -30,6 +30,8 @@ _TURN = 25
 # The process is killed this long after all its searches should have stopped by themselves.
 _GRACE_SECONDS = 10.0
 _OVERHEAD = 3.0
+# A portfolio whose process dies again so often when it is alone has no plan.
+_DEATHS = 2
 # Where too many solves wait, a turn is asked for again after this.
 _BUSY_SECONDS = 1.0
 
@@ -115,7 +117,7 @@ class BatchJob:
             return _Done(place, error=reason_of(error, "portfolio", place.portfolio_id, 0))
 
     async def _computed(
-        self, batch: RebalanceBatch, ready: Sequence[tuple[_Place, PreparedPlan]]
+        self, batch: RebalanceBatch, ready: Sequence[tuple[_Place, PreparedPlan]], deaths: int = 0
     ) -> tuple[list[_Done], float]:
         """The answers, and their processor time. Where the process dies each portfolio gets one of its own.
 
@@ -126,8 +128,11 @@ class BatchJob:
         try:
             answer = await self._solved([plan for _, plan in ready])
         except (WorkerLost, OutOfTime) as error:
+            died = isinstance(error, WorkerLost)
+            if len(ready) == 1 and died and deaths < _DEATHS:
+                # One death may be anybody's: a process that is killed costs a retry, not an answer.
+                return await self._computed(batch, ready, deaths + 1)
             if len(ready) == 1:
-                died = isinstance(error, WorkerLost)
                 reason = "the solver process died over this portfolio" if died else str(error)
                 return [_Done(ready[0][0], error=reason)], 0.0
             parts = [await self._computed(batch, [one]) for one in ready]

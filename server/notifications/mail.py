@@ -15,6 +15,8 @@ from server.notifications.outcome import DELIVERED, Outcome, printable
 from storage.deliveries import Claim
 
 _PERMANENT = 500
+# Who may send, and how, is a matter of settings that may change (RFC 4954, 3207).
+_OF_THE_SERVICE = frozenset({530, 534, 535, 538})
 _TLS_PORT = 465
 # The mail is taken already: how the server says goodbye is not worth a wait.
 _GOODBYE_SECONDS = 1.0
@@ -121,5 +123,6 @@ class _Conversation:
 
 def _refused(refusal: aiosmtplib.SMTPResponseException, stage: _Stage) -> Outcome:
     """A refusal of the mail with 5xx is final; one of the service itself is a matter of settings that may change."""
-    final = refusal.code >= _PERMANENT and stage is not _Stage.CONNECT
+    own = stage is _Stage.CONNECT or refusal.code in _OF_THE_SERVICE
+    final = refusal.code >= _PERMANENT and not own
     return Outcome(printable(f"the mail server said {refusal.code} {refusal.message}"), final=final)

@@ -12,6 +12,7 @@ from server.convert.faults import Faults
 from server.convert.instruments import write_instrument
 from server.convert.market_data import write_factor_set, write_pack
 from server.convert.portfolios import write_portfolio, write_portfolio_summary, write_valuation
+from server.convert.taxes import write_match
 from server.convert.text_values import read_day, read_words
 from server.convert.transactions import write_rules, write_transaction
 from server.services.calls import Context, page_size, read_cursor, write_cursor
@@ -208,7 +209,12 @@ class DataService(PortfolioDataServiceServicer):
         self, request: taxes_pb2.RecordTransactionsRequest, context: Context
     ) -> taxes_pb2.RecordTransactionsResponse:
         """Note transactions that happened outside of the service, all or none."""
-        return taxes_pb2.RecordTransactionsResponse(recorded=await self._tax_data.record(request))
+        recorded, found = await self._tax_data.record(request)
+        return taxes_pb2.RecordTransactionsResponse(
+            recorded=recorded,
+            wash_sales=map(write_match, found.booked),
+            pending_wash_sales=map(write_match, found.pending),
+        )
 
     async def ListTransactions(
         self, request: taxes_pb2.ListTransactionsRequest, context: Context

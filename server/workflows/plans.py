@@ -53,11 +53,16 @@ class PlanWorkflow:
     ) -> Sequence[PlanSummary]:
         """Plans, newest first, behind `before`; empty and None = all. Those that hold no more have lapsed."""
         asked = (portfolio_id or None, status)
-        rows = await self._page(*asked, limit, before)
-        stale = [row.rebalance_id for row in rows if row.stale]
-        for rebalance_id in stale:
-            await self.look(rebalance_id)
-        return await self._page(*asked, limit, before) if stale else rows
+        looked: set[str] = set()
+        while True:
+            rows = await self._page(*asked, limit, before)
+            # Where plans lapse, others take their places, which are looked at too; each once.
+            stale = [row.rebalance_id for row in rows if row.stale and row.rebalance_id not in looked]
+            if not stale:
+                return rows
+            for rebalance_id in stale:
+                await self._look_alone(rebalance_id)
+            looked.update(stale)
 
     async def submit(self, rebalance_id: str, comment: str, actor: str) -> plan_workflow_pb2.PlanWorkflow:
         """Submit a proposal; it may be found lapsed.

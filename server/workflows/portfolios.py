@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal, localcontext
 
+import structlog
 from portfolio_optimization.v1 import portfolio_data_pb2 as pb
 
 from kernel.rebalancing.money import to_cents
 from server.convert.accounts import TAX
 from server.convert.faults import checked
 from server.convert.portfolios import Valuation, read_portfolio
-from server.errors import Fault, InvalidRequest
+from server.errors import Fault, InvalidRequest, NotReady
 from server.imports.known import is_stored
+from server.outside_purchases import settle_after_put
 from server.settings import Settings
 from server.specs import CASH
 from server.workflows.reference_data import unknown_instruments
@@ -26,6 +28,7 @@ from storage.pricing_packs import PricingPackRepository
 from storage.records import Portfolio, PricingPack
 from storage.tax_rules import TaxRuleRepository
 
+_log = structlog.get_logger()
 # Digits that hold the value of the largest holding at the highest price to the last decimal.
 _DIGITS = 100
 
@@ -56,6 +59,15 @@ class PortfolioWorkflow:
             if message.validate_only:
                 return portfolio, not known
             await repository.put(portfolio)
+        async with self._database.transaction() as connection:
+            # Apart from the other: whoever locks a household does so before any lock on one of its portfolios.
+            repository = PortfolioRepository(connection)
+            await repository.lock_household(portfolio.id)
+            try:
+                await settle_after_put(connection, portfolio.id)
+            except (NotFound, NotReady) as error:
+                # Another account of the household keeps nobody from storing this one; the next call settles.
+                _log.warning("wash sales not settled", portfolio_id=portfolio.id, reason=str(error))
             return await repository.find(portfolio.id), not known
 
     async def find(self, portfolio_id: str, pack_id: str) -> tuple[Portfolio, Valuation | None]:

@@ -10,6 +10,7 @@ from portfolio_optimization.v1 import taxes_pb2 as pb
 from server.convert.faults import checked
 from server.convert.transactions import read_identical, read_transactions
 from server.errors import InvalidRequest
+from server.outside_purchases import OutsideWashSales, settle_purchases
 from server.settings import Settings
 from server.workflows.reference_data import unknown_instruments
 from storage.database import Database
@@ -26,14 +27,15 @@ class TaxDataWorkflow:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
 
-    async def record(self, message: pb.RecordTransactionsRequest) -> int:
+    async def record(self, message: pb.RecordTransactionsRequest) -> tuple[int, OutsideWashSales]:
         """Check and keep transactions, all or none; those that are known already are left alone.
 
         Returns:
-            How many are new.
+            How many are new, and what they mean for losses of executed plans.
 
         Raises:
             InvalidRequest: With every fault.
+            NotReady: The settings of an account of the household are not what the contract says.
             NotFound: There is no portfolio of this id.
             Conflict: One is known and says something else.
         """
@@ -44,7 +46,8 @@ class TaxDataWorkflow:
             names = [row.instrument_id for row in transactions]
             if faults := await unknown_instruments(connection, "transactions", names):
                 raise InvalidRequest(faults)
-            return await TransactionRepository(connection).append(transactions)
+            new = await TransactionRepository(connection).append(transactions)
+            return new, await settle_purchases(connection, message.portfolio_id, transactions)
 
     async def transactions(
         self, portfolio_id: str, limit: int, after: TransactionPlace | None, from_date: date | None

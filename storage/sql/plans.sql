@@ -56,7 +56,8 @@ WHERE rebalance_id = %(rebalance_id)s;
 SELECT COUNT(*) FROM pricing_packs;
 
 -- name: last_transaction
-SELECT COALESCE(MAX(sequence), 0) FROM portfolio_transactions;
+-- Writers of a household come one after the other, so within it numbers become visible in their order.
+SELECT COALESCE(MAX(sequence), 0) FROM portfolio_transactions WHERE portfolio_id = ANY(%(portfolio_ids)s);
 
 -- name: first_later_trade
 SELECT * FROM portfolio_transactions

@@ -218,8 +218,8 @@ class AccountSettings(_message.Message):
     account_type: Global___AccountType.ValueType
     """How the account is taxed; absent = TAXABLE."""
     household_id: _builtins.str
-    """Household whose accounts count together for wash sales, all in one base currency, at most 36 characters; empty = this
-    account alone.
+    """Household whose accounts, all in one base currency, count together for wash sales, at most 36 characters; empty =
+    this account alone.
     """
     margin_enabled: _builtins.bool
     """Whether the account may borrow."""

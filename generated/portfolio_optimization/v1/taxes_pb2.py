@@ -22,39 +22,40 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from portfolio_optimization.v1 import trade_pb2 as portfolio__optimization_dot_v1_dot_trade__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%portfolio_optimization/v1/taxes.proto\x12\x19portfolio_optimization.v1\"S\n\rDatedTaxRates\x12\x11\n\tfrom_date\x18\x01 \x01(\t\x12\x17\n\x0fshort_term_rate\x18\x02 \x01(\x01\x12\x16\n\x0elong_term_rate\x18\x03 \x01(\x01\"\xa7\x03\n\x10WashSalePolicies\x12O\n\rsame_purchase\x18\x01 \x01(\x0e\x32\x38.portfolio_optimization.v1.WashSalePolicies.SamePurchase\x12Q\n\x0eholding_period\x18\x02 \x01(\x0e\x32\x39.portfolio_optimization.v1.WashSalePolicies.HoldingPeriod\x12\x1f\n\x17\x63ount_sold_replacements\x18\x03 \x01(\x08\"b\n\x0cSamePurchase\x12\x1d\n\x19SAME_PURCHASE_UNSPECIFIED\x10\x00\x12\x18\n\x14SAME_PURCHASE_EXEMPT\x10\x01\x12\x19\n\x15SAME_PURCHASE_LITERAL\x10\x02\"j\n\rHoldingPeriod\x12\x1e\n\x1aHOLDING_PERIOD_UNSPECIFIED\x10\x00\x12\x1b\n\x17HOLDING_PERIOD_ADD_DAYS\x10\x01\x12\x1c\n\x18HOLDING_PERIOD_COPY_DATE\x10\x02\"\x89\x02\n\x14PortfolioTransaction\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\t\x12\x14\n\x0cprice_amount\x18\x05 \x01(\t\x12\x13\n\x0b\x63ost_amount\x18\x06 \x01(\t\x12\x11\n\ttraded_on\x18\x07 \x01(\t\x12\x0e\n\x06lot_id\x18\x08 \x01(\t\x12\x13\n\x0b\x61\x63quired_on\x18\t \x01(\t\x12\x13\n\x0bgain_amount\x18\n \x01(\t\x12\x14\n\x0crebalance_id\x18\x0b \x01(\t\x12\x12\n\nheld_since\x18\x0c \x01(\t\"x\n\x19RecordTransactionsRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x45\n\x0ctransactions\x18\x02 \x03(\x0b\x32/.portfolio_optimization.v1.PortfolioTransaction\".\n\x1aRecordTransactionsResponse\x12\x10\n\x08recorded\x18\x01 \x01(\r\"i\n\x17ListTransactionsRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x11\n\tfrom_date\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"z\n\x18ListTransactionsResponse\x12\x45\n\x0ctransactions\x18\x01 \x03(\x0b\x32/.portfolio_optimization.v1.PortfolioTransaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x1eSetIdenticalInstrumentsRequest\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x15\n\ridentical_ids\x18\x02 \x03(\t\"O\n\x1fSetIdenticalInstrumentsResponse\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x15\n\ridentical_ids\x18\x02 \x03(\t\"8\n\x12GetTaxRulesRequest\x12\x14\n\x0cjurisdiction\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61te\x18\x02 \x01(\t\"\xc7\x01\n\x13GetTaxRulesResponse\x12\x14\n\x0cjurisdiction\x18\x01 \x01(\t\x12\x12\n\nvalid_from\x18\x02 \x01(\t\x12\x18\n\x10long_term_months\x18\x03 \x01(\x05\x12\x16\n\x0ewash_sale_days\x18\x04 \x01(\x05\x12 \n\x18yearly_loss_limit_amount\x18\x05 \x01(\t\x12\"\n\x1aseparate_loss_limit_amount\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%portfolio_optimization/v1/taxes.proto\x12\x19portfolio_optimization.v1\x1a%portfolio_optimization/v1/trade.proto\"S\n\rDatedTaxRates\x12\x11\n\tfrom_date\x18\x01 \x01(\t\x12\x17\n\x0fshort_term_rate\x18\x02 \x01(\x01\x12\x16\n\x0elong_term_rate\x18\x03 \x01(\x01\"\xa7\x03\n\x10WashSalePolicies\x12O\n\rsame_purchase\x18\x01 \x01(\x0e\x32\x38.portfolio_optimization.v1.WashSalePolicies.SamePurchase\x12Q\n\x0eholding_period\x18\x02 \x01(\x0e\x32\x39.portfolio_optimization.v1.WashSalePolicies.HoldingPeriod\x12\x1f\n\x17\x63ount_sold_replacements\x18\x03 \x01(\x08\"b\n\x0cSamePurchase\x12\x1d\n\x19SAME_PURCHASE_UNSPECIFIED\x10\x00\x12\x18\n\x14SAME_PURCHASE_EXEMPT\x10\x01\x12\x19\n\x15SAME_PURCHASE_LITERAL\x10\x02\"j\n\rHoldingPeriod\x12\x1e\n\x1aHOLDING_PERIOD_UNSPECIFIED\x10\x00\x12\x1b\n\x17HOLDING_PERIOD_ADD_DAYS\x10\x01\x12\x1c\n\x18HOLDING_PERIOD_COPY_DATE\x10\x02\"\x89\x02\n\x14PortfolioTransaction\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\t\x12\x14\n\x0cprice_amount\x18\x05 \x01(\t\x12\x13\n\x0b\x63ost_amount\x18\x06 \x01(\t\x12\x11\n\ttraded_on\x18\x07 \x01(\t\x12\x0e\n\x06lot_id\x18\x08 \x01(\t\x12\x13\n\x0b\x61\x63quired_on\x18\t \x01(\t\x12\x13\n\x0bgain_amount\x18\n \x01(\t\x12\x14\n\x0crebalance_id\x18\x0b \x01(\t\x12\x12\n\nheld_since\x18\x0c \x01(\t\"x\n\x19RecordTransactionsRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x45\n\x0ctransactions\x18\x02 \x03(\x0b\x32/.portfolio_optimization.v1.PortfolioTransaction\"\xb2\x01\n\x1aRecordTransactionsResponse\x12\x10\n\x08recorded\x18\x01 \x01(\r\x12<\n\nwash_sales\x18\x02 \x03(\x0b\x32(.portfolio_optimization.v1.WashSaleMatch\x12\x44\n\x12pending_wash_sales\x18\x03 \x03(\x0b\x32(.portfolio_optimization.v1.WashSaleMatch\"i\n\x17ListTransactionsRequest\x12\x14\n\x0cportfolio_id\x18\x01 \x01(\t\x12\x11\n\tfrom_date\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"z\n\x18ListTransactionsResponse\x12\x45\n\x0ctransactions\x18\x01 \x03(\x0b\x32/.portfolio_optimization.v1.PortfolioTransaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x1eSetIdenticalInstrumentsRequest\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x15\n\ridentical_ids\x18\x02 \x03(\t\"O\n\x1fSetIdenticalInstrumentsResponse\x12\x15\n\rinstrument_id\x18\x01 \x01(\t\x12\x15\n\ridentical_ids\x18\x02 \x03(\t\"8\n\x12GetTaxRulesRequest\x12\x14\n\x0cjurisdiction\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61te\x18\x02 \x01(\t\"\xc7\x01\n\x13GetTaxRulesResponse\x12\x14\n\x0cjurisdiction\x18\x01 \x01(\t\x12\x12\n\nvalid_from\x18\x02 \x01(\t\x12\x18\n\x10long_term_months\x18\x03 \x01(\x05\x12\x16\n\x0ewash_sale_days\x18\x04 \x01(\x05\x12 \n\x18yearly_loss_limit_amount\x18\x05 \x01(\t\x12\"\n\x1aseparate_loss_limit_amount\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'portfolio_optimization.v1.taxes_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATEDTAXRATES']._serialized_start=68
-  _globals['_DATEDTAXRATES']._serialized_end=151
-  _globals['_WASHSALEPOLICIES']._serialized_start=154
-  _globals['_WASHSALEPOLICIES']._serialized_end=577
-  _globals['_WASHSALEPOLICIES_SAMEPURCHASE']._serialized_start=371
-  _globals['_WASHSALEPOLICIES_SAMEPURCHASE']._serialized_end=469
-  _globals['_WASHSALEPOLICIES_HOLDINGPERIOD']._serialized_start=471
-  _globals['_WASHSALEPOLICIES_HOLDINGPERIOD']._serialized_end=577
-  _globals['_PORTFOLIOTRANSACTION']._serialized_start=580
-  _globals['_PORTFOLIOTRANSACTION']._serialized_end=845
-  _globals['_RECORDTRANSACTIONSREQUEST']._serialized_start=847
-  _globals['_RECORDTRANSACTIONSREQUEST']._serialized_end=967
-  _globals['_RECORDTRANSACTIONSRESPONSE']._serialized_start=969
-  _globals['_RECORDTRANSACTIONSRESPONSE']._serialized_end=1015
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=1017
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=1122
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=1124
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=1246
-  _globals['_SETIDENTICALINSTRUMENTSREQUEST']._serialized_start=1248
-  _globals['_SETIDENTICALINSTRUMENTSREQUEST']._serialized_end=1326
-  _globals['_SETIDENTICALINSTRUMENTSRESPONSE']._serialized_start=1328
-  _globals['_SETIDENTICALINSTRUMENTSRESPONSE']._serialized_end=1407
-  _globals['_GETTAXRULESREQUEST']._serialized_start=1409
-  _globals['_GETTAXRULESREQUEST']._serialized_end=1465
-  _globals['_GETTAXRULESRESPONSE']._serialized_start=1468
-  _globals['_GETTAXRULESRESPONSE']._serialized_end=1667
+  _globals['_DATEDTAXRATES']._serialized_start=107
+  _globals['_DATEDTAXRATES']._serialized_end=190
+  _globals['_WASHSALEPOLICIES']._serialized_start=193
+  _globals['_WASHSALEPOLICIES']._serialized_end=616
+  _globals['_WASHSALEPOLICIES_SAMEPURCHASE']._serialized_start=410
+  _globals['_WASHSALEPOLICIES_SAMEPURCHASE']._serialized_end=508
+  _globals['_WASHSALEPOLICIES_HOLDINGPERIOD']._serialized_start=510
+  _globals['_WASHSALEPOLICIES_HOLDINGPERIOD']._serialized_end=616
+  _globals['_PORTFOLIOTRANSACTION']._serialized_start=619
+  _globals['_PORTFOLIOTRANSACTION']._serialized_end=884
+  _globals['_RECORDTRANSACTIONSREQUEST']._serialized_start=886
+  _globals['_RECORDTRANSACTIONSREQUEST']._serialized_end=1006
+  _globals['_RECORDTRANSACTIONSRESPONSE']._serialized_start=1009
+  _globals['_RECORDTRANSACTIONSRESPONSE']._serialized_end=1187
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=1189
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=1294
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=1296
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=1418
+  _globals['_SETIDENTICALINSTRUMENTSREQUEST']._serialized_start=1420
+  _globals['_SETIDENTICALINSTRUMENTSREQUEST']._serialized_end=1498
+  _globals['_SETIDENTICALINSTRUMENTSRESPONSE']._serialized_start=1500
+  _globals['_SETIDENTICALINSTRUMENTSRESPONSE']._serialized_end=1579
+  _globals['_GETTAXRULESREQUEST']._serialized_start=1581
+  _globals['_GETTAXRULESREQUEST']._serialized_end=1637
+  _globals['_GETTAXRULESRESPONSE']._serialized_start=1640
+  _globals['_GETTAXRULESRESPONSE']._serialized_end=1839
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from portfolio_optimization.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -195,8 +196,10 @@ Global___PortfolioTransaction: _TypeAlias = PortfolioTransaction  # noqa: Y015
 
 @_typing.final
 class RecordTransactionsRequest(_message.Message):
-    """Note transactions that happened outside of the service, e.g. before the portfolio was loaded. Holdings and lots do
-    not change: PutPortfolio says what is held.
+    """Note transactions that happened outside of the service, e.g. before the portfolio was loaded. Holdings do not change:
+    PutPortfolio says what is held. A purchase that replaces shares which an executed plan of the household sold at a loss
+    takes the loss back from the figures of that account's year, and its lot takes it over; where the lot is not there
+    yet, both happen when PutPortfolio brings it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -230,16 +233,30 @@ class RecordTransactionsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDED_FIELD_NUMBER: _builtins.int
+    WASH_SALES_FIELD_NUMBER: _builtins.int
+    PENDING_WASH_SALES_FIELD_NUMBER: _builtins.int
     recorded: _builtins.int
     """Number of transactions that are new, 0 or more."""
+    @_builtins.property
+    def wash_sales(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.WashSaleMatch]:
+        """Wash sales that were settled: losses of executed plans that the purchases disallow, each with its lot."""
+
+    @_builtins.property
+    def pending_wash_sales(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.WashSaleMatch]:
+        """The same of purchases whose lot is not held yet: settled when PutPortfolio brings a lot of that id, or of that
+        instrument and day when the transaction names none, with replaced_loss not set.
+        """
+
     def __init__(
         self,
         *,
         recorded: _builtins.int = ...,
+        wash_sales: _abc.Iterable[_trade_pb2.WashSaleMatch] | None = ...,
+        pending_wash_sales: _abc.Iterable[_trade_pb2.WashSaleMatch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["recorded", b"recorded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending_wash_sales", b"pending_wash_sales", "recorded", b"recorded", "wash_sales", b"wash_sales"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -233,7 +233,7 @@ class TaxLotSale(_message.Message):
     quantity: _builtins.str
     """Number of shares sold from the lot, above 0."""
     proceeds_amount: _builtins.str
-    """Price times shares less the estimated cost of the trade, 0 or more; what executions book at the same price and cost."""
+    """Price times shares less the cost of the trade, 0 or more: what an execution at this price and cost books."""
     cost_amount: _builtins.str
     """Cost of the shares sold, 0 or more; empty when not known."""
     gain_amount: _builtins.str
@@ -325,8 +325,8 @@ Global___WashSaleMatch: _TypeAlias = WashSaleMatch  # noqa: Y015
 
 @_typing.final
 class TaxSummary(_message.Message):
-    """Gains, losses and tax of a set of sales, netted together. Of earlier sales in the same portfolio whose losses the trades
-    take back, those of the year are gains here, and those of earlier years lower the losses carried in.
+    """Gains, losses and tax of a set of sales, netted together. Of earlier sales in the same portfolio whose losses the
+    trades take back, those of the year are gains here, and those of earlier years lower the losses carried in.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -349,8 +349,8 @@ class TaxSummary(_message.Message):
     tax_amount: _builtins.str
     """Tax after netting; negative when losses save tax."""
     disallowed_loss_amount: _builtins.str
-    """Losses that may not be used because of wash sales, 0 or more. Those of earlier sales in other portfolios are part of
-    it, but not of the gains and the tax: a note of code wash_sale names portfolio and amount.
+    """Losses that may not be used because of wash sales, 0 or more. Those of earlier sales in other portfolios are in it,
+    but not in gains and tax: a note of code wash_sale names portfolio and amount.
     """
     carried_loss_amount: _builtins.str
     """Losses carried over to later years, 0 or more."""

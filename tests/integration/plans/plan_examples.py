@@ -22,6 +22,7 @@ from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.instruments import InstrumentRepository
+from storage.plans import PlanRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.rebalances import RebalanceRepository
@@ -166,7 +167,9 @@ async def propose(
         repository = RebalanceRepository(connection)
         await repository.create(request)
         await repository.complete(request.id, "completed", result, None)
-        await open_plan(connection, NewPlan(response, held, money, hashed, settings or Settings(), exposure), "maker")
+        members = await PortfolioRepository(connection).household(portfolio_id)
+        last = await PlanRepository(connection).last_transaction(members)
+        await open_plan(connection, NewPlan(response, held, money, hashed, settings or Settings(), exposure, last), "maker")
     return request.id
 
 

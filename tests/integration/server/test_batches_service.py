@@ -225,11 +225,12 @@ def test_workers_on_the_same_chunk_keep_one_plan_of_each_portfolio(service: Open
 class DeadlyPool:
     """The service's pool, whose process dies over some portfolios."""
 
-    def __init__(self, pool: Any, deadly: set[str]) -> None:
-        self._pool, self._deadly = pool, deadly
+    def __init__(self, pool: Any, deadly: set[str], deaths: int = 1_000) -> None:
+        self._pool, self._deadly, self._deaths = pool, deadly, deaths
 
     async def run(self, function: Any, inputs: Any, timeout: float) -> Any:
-        if self._deadly & {one.market.portfolio_id for one in inputs}:
+        if self._deaths and self._deadly & {one.market.portfolio_id for one in inputs}:
+            self._deaths -= 1
             raise WorkerLost("the solver process died; try again")
         return await self._pool.run(function, inputs, timeout=timeout)
 
@@ -281,6 +282,15 @@ def test_a_portfolio_that_kills_its_process_costs_the_others_nothing(service: Op
     assert [item.portfolio_id for item in found if item.error] == [names[1], names[4]]
     assert {item.error for item in found if item.error} == {"the solver process died over this portfolio"}
     assert watch(service, batch_id)[-1].status == "completed"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_process_that_is_killed_costs_a_retry_and_no_answer(service: OpenService, count: int) -> None:
+    names, application = NAMES[36 : 36 + count], service.application
+    batch_id = service.run(create_without_jobs(service, request(names, summary_only=True)))
+    pool: Any = DeadlyPool(application.pool, {names[0]}, deaths=2)
+    service.run(BatchJob(application.database, pool, application.rebalances(), application.changes).run(batch_id, 0, 0))
+    assert [item.error for item in items(service, batch_id)] == [""] * count
 
 
 def test_a_plan_that_cannot_be_kept_leaves_nothing_and_costs_the_others_nothing(service: OpenService) -> None:

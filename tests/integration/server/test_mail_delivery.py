@@ -135,6 +135,19 @@ async def test_a_refusal_for_now_is_tried_again(
     assert (row.status, row.attempts, row.last_error, len(mailbox.mails)) == ("delivered", 3, "", 1)
 
 
+@pytest.mark.parametrize(
+    "reply", ["530 5.7.0 Authentication required", "535 5.7.8 bad credentials", "538 5.7.11 use TLS"]
+)
+async def test_a_refusal_of_the_service_itself_is_tried_again(
+    database: Database, settings: Settings, mailbox: MailReceiver, reply: str
+) -> None:
+    mailbox.replies = {"MAIL": [reply]}
+    await happen(database, changed())
+    async with delivering(database, settings):
+        (row,) = await ended(database)
+    assert (row.status, row.attempts, len(mailbox.mails)) == ("delivered", 2, 1)
+
+
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
 async def test_a_refusal_for_good_is_not(
     database: Database, settings: Settings, mailbox: MailReceiver, command: str
