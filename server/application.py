@@ -91,7 +91,7 @@ class Application:
 
     def plans(self) -> PlanWorkflow:
         """Plans on their way from proposal to execution."""
-        return PlanWorkflow(self.database)
+        return PlanWorkflow(self.database, self.settings)
 
     def taxes(self) -> TaxWorkflow:
         """Tax previews."""

@@ -3,7 +3,6 @@
 CallError
 ├── InvalidRequest      INVALID_ARGUMENT     the request is wrong in itself: every fault with its field path
 ├── NotReady            FAILED_PRECONDITION  the request is right, but the data it needs are not there or not usable
-├── NotServed           UNIMPLEMENTED        part of the contract that a later version serves
 ├── Busy                RESOURCE_EXHAUSTED   too much at a time: try again
 ├── OutOfTime           DEADLINE_EXCEEDED    the caller's deadline or its time limit passed
 └── WorkerLost          UNAVAILABLE          a solver process died: try again
@@ -61,10 +60,6 @@ class NotReady(CallError):  # noqa: N818
     """The data that the request needs are missing or unusable."""
 
 
-class NotServed(CallError):  # noqa: N818
-    """Part of the contract that this version does not serve."""
-
-
 class Busy(CallError):  # noqa: N818
     """Too many solves are waiting."""
 
@@ -81,7 +76,6 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (InvalidRequest, code_pb2.INVALID_ARGUMENT),
     (ProblemError, code_pb2.INVALID_ARGUMENT),
     (NotReady, code_pb2.FAILED_PRECONDITION),
-    (NotServed, code_pb2.UNIMPLEMENTED),
     (Busy, code_pb2.RESOURCE_EXHAUSTED),
     (OutOfTime, code_pb2.DEADLINE_EXCEEDED),
     (WorkerLost, code_pb2.UNAVAILABLE),

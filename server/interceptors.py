@@ -13,7 +13,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from server.errors import Fault, InvalidRequest, NotServed, grpc_code, to_status
+from server.errors import Fault, InvalidRequest, grpc_code, to_status
 from server.metrics import CALL_SECONDS, CALLS
 
 _log = structlog.get_logger()
@@ -121,7 +121,7 @@ async def _around(method: str, context: Context) -> AsyncIterator[None]:
         except (GeneratorExit, grpc.aio.AbortError):
             raise
         except Exception as error:
-            status = to_status(_clear(error, name), request_id)
+            status = to_status(error, request_id)
             code = grpc_code(status)
             if code is grpc.StatusCode.INTERNAL:
                 _log.exception("call failed")
@@ -136,15 +136,6 @@ async def _around(method: str, context: Context) -> AsyncIterator[None]:
             CALLS.labels(name, code.name).inc()
             CALL_SECONDS.labels(name).observe(seconds)
             _log.info("call", code=code.name, seconds=round(seconds, 6))
-
-
-def _clear(error: Exception, method: str) -> Exception:
-    """The generated servicers raise NotImplementedError for what is in the contract and not served yet."""
-    return (
-        NotServed(f"{method} is part of the contract, but not served by this version")
-        if isinstance(error, NotImplementedError)
-        else error
-    )
 
 
 def _request_id(context: Context) -> str:

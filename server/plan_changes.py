@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -23,17 +23,23 @@ from server.plan_states import (
     require_possible,
     require_target,
 )
-from server.plan_terms import lapses_at
+from server.plan_terms import lapses_at, terms_of
 from server.plan_washes import later_wash_sale, worse_exposure
+from server.settings import Settings
 from storage.database import Connection
 from storage.errors import Conflict, NotFound
 from storage.events import EventRepository
+from storage.instruments import InstrumentRepository
 from storage.plan_records import PlanState, PlanTransition
 from storage.plans import PlanRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.rebalances import RebalanceRepository
 from storage.records import Event, Portfolio
+
+# What is called the entry of the history that says what was changed outside of the plan: no call leads there.
+_NOTE = "note"
+_TRADED = "active"
 
 
 class LockedPlan:
@@ -61,14 +67,14 @@ class LockedPlan:
 
     @classmethod
     async def open(
-        cls, connection: Connection, rebalance_id: str, now: datetime, *, household: bool = False
+        cls, connection: Connection, rebalance_id: str, clock: Callable[[], datetime], *, household: bool = False
     ) -> LockedPlan:
         """Lock a plan.
 
         Args:
             connection: Of the transaction.
             rebalance_id: The plan.
-            now: The present moment.
+            clock: Says the moment, once nobody else holds the plan.
             household: Whether all accounts of the portfolio's household are locked with it.
 
         Raises:
@@ -84,7 +90,7 @@ class LockedPlan:
         else:
             await portfolios.lock(portfolio_id)
         state = await PlanRepository(connection).lock(rebalance_id)
-        return cls(connection, now, state, await portfolios.find(portfolio_id), members)
+        return cls(connection, clock(), state, await portfolios.find(portfolio_id), members)
 
     @property
     def status(self) -> PlanStatus:
@@ -111,22 +117,33 @@ class LockedPlan:
             return False
         packs = await self._plans.count_packs()
         reason = reason_to_lapse(self.state, await self._present()) or await self._wash_sale()
+        if not reason and action in (PlanAction.SUBMIT, PlanAction.APPROVE):
+            reason = await self._not_traded()
         if reason:
             await self.take(action, PlanStatus.EXPIRED, SERVICE, reason)
         await self._plans.set_seen(self.state.rebalance_id, self.portfolio.updated_at, packs)
         return bool(reason)
 
-    async def step(self, action: PlanAction, actor: str, comment: str) -> None:
+    async def step(self, action: PlanAction, actor: str, comment: str, settings: Settings) -> None:
         """Take a step that a caller asks for; one that was taken before changes nothing.
+
+        Args:
+            action: The step.
+            actor: Who asks for it.
+            comment: Why.
+            settings: The service's defaults, for preferences that say nothing.
 
         Raises:
             Conflict: It is not possible from where the plan is.
+            NotReady: The preferences of the portfolio are not what the contract says.
         """
         if await self._was_taken(action):
             return
         require_possible(self.state.rebalance_id, self.status, action)
         if action in (PlanAction.SUBMIT, PlanAction.APPROVE) and await self.look(action):
             return
+        if action is PlanAction.SUBMIT:
+            await self._lower_limit(terms_of(self.portfolio, settings).approval_limit)
         target = await self._target(action)
         if target is PlanStatus.APPROVED:
             await self._require_alone()
@@ -136,19 +153,13 @@ class LockedPlan:
         """Change the status."""
         # A plan can be found lapsed, and can come to its end, whatever the caller wanted.
         require_target(self.status, PlanAction.LAPSE if target is PlanStatus.EXPIRED else action, target)
-        transition = PlanTransition(
-            rebalance_id=self.state.rebalance_id,
-            number=self.state.version + 1,
-            action=action,
-            status=target,
-            at=self.now,
-            actor=actor,
-            comment=comment,
-        )
-        expires_at = self._expires_at(target)
-        await self._plans.advance(transition, expires_at)
-        self._events.append(rebalance_plan_status_changed(self.state, transition, expires_at))
-        self.state = replace(self.state, status=target, version=transition.number, expires_at=expires_at)
+        before, expires_at = self.state, self._expires_at(target)
+        transition = await self._advance(action, target, actor, comment, expires_at)
+        self._events.append(rebalance_plan_status_changed(before, transition, expires_at))
+
+    async def remark(self, comment: str) -> None:
+        """Write into the history what happened outside of the plan; its status stays."""
+        await self._advance(_NOTE, self.status, SERVICE, comment, self.state.expires_at)
 
     def note(self, events: Sequence[Event]) -> None:
         """Have more told about the plan."""
@@ -165,12 +176,33 @@ class LockedPlan:
 
     async def tell(self) -> None:
         """Append the events. Their order is that of commits, so nothing is done after this but reading."""
-        for event in self.take_events():
-            await EventRepository(self._connection).append(event)
+        await EventRepository(self._connection).append_all(self.take_events())
 
     async def message(self) -> plan_workflow_pb2.PlanWorkflow:
         """State and history as they are now."""
         return write_workflow(await read_parts(self._connection, self.state, await self.made()))
+
+    async def _advance(
+        self, action: str, target: PlanStatus, actor: str, comment: str, expires_at: datetime | None
+    ) -> PlanTransition:
+        transition = PlanTransition(
+            rebalance_id=self.state.rebalance_id,
+            number=self.state.version + 1,
+            action=action,
+            status=target,
+            at=self.now,
+            actor=actor,
+            comment=comment,
+        )
+        await self._plans.advance(transition, expires_at)
+        self.state = replace(self.state, status=target, version=transition.number, expires_at=expires_at)
+        return transition
+
+    async def _lower_limit(self, limit: Decimal) -> None:
+        """A limit that was lowered since the plan was made holds for it; one that was raised does not."""
+        if limit < self.state.approval_limit:
+            await self._plans.set_approval_limit(self.state.rebalance_id, limit)
+            self.state = replace(self.state, approval_limit=limit)
 
     async def _present(self) -> Present:
         names = list(self.state.prices)
@@ -193,12 +225,16 @@ class LockedPlan:
             return reason
         return await worse_exposure(*known)
 
+    async def _not_traded(self) -> str:
+        """Which of the plan's instruments is not traded any more, in one sentence; empty where all are."""
+        names = sorted({trade.instrument_id for trade in (await self.made()).trades})
+        found = await InstrumentRepository(self._connection).find(names)
+        return next((f"{one.id} is {one.status}, and the plan trades it" for one in found if one.status != _TRADED), "")
+
     async def _was_taken(self, action: PlanAction) -> bool:
-        if is_repeated(self.status, action):
-            return True
-        # The same call found it lapsed before: its answer is the same again.
-        last = (await self._plans.transitions(self.state.rebalance_id))[-1]
-        return self.status is PlanStatus.EXPIRED and last.action == action
+        """Whether the step is part of the way so far, also where it found the plan lapsed, whatever came after it."""
+        taken = await self._plans.transitions(self.state.rebalance_id)
+        return any(one.action == action or is_repeated(PlanStatus(one.status), action) for one in taken)
 
     async def _target(self, action: PlanAction) -> PlanStatus:
         match action:

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from server.convert.faults import Faults
 from server.convert.plan_events import rebalance_execution_recorded
 from server.convert.plan_workflow import CLOCK_DIFFERENCE, Report, as_report
-from server.plan_books import enter_fills
+from server.plan_books import close_books, enter_fills
 from server.plan_changes import LockedPlan
-from server.plan_positions import position_of, to_stored
-from server.plan_progress import advanced, all_closed, check_fits, progress_of, summary
+from server.plan_lapse import differences, may_lapse
+from server.plan_positions import from_stored, position_of, to_stored
+from server.plan_progress import TradeKey, TradeProgress, advanced, all_closed, check_fits, progress_of, summary
 from server.plan_states import SERVICE, PlanAction, PlanStatus, require_possible
+from server.plan_terms import lapses_at
 from server.trade_days import trade_day
 from storage.database import Connection
 from storage.errors import Conflict
 from storage.plan_records import PlanExecution
 from storage.plans import PlanRepository
+
+_INTERRUPTED = (PlanStatus.EXPIRED, PlanStatus.CANCELLED)
 
 
 async def record_reports(
@@ -42,11 +46,68 @@ async def record_reports(
     new = _unknown(plan, reports, known)
     if not new:
         return None
+    if refusal := await _refusal(plans, plan, reports, new):
+        return refusal
+    executions = [await _execution(plan, report, len(known) + k, actor) for k, report in enumerate(new, 1)]
+    progress = await _progress(plan, known, executions, reports)
+    await _remark_changes(plan)
+    for execution in executions:
+        await plans.add_execution(execution)
+    await _keep_books(connection, plan, known, executions)
+    plan.note([rebalance_execution_recorded(plan.state, execution) for execution in executions])
+    if all_closed(progress) and plan.status is PlanStatus.APPROVED:
+        filled = any(trade.filled for trade in progress.values())
+        target = PlanStatus.EXECUTED if filled else PlanStatus.CANCELLED
+        await plan.take(PlanAction.RECORD, target, actor, summary(progress))
+    if _has_moved(executions):
+        await _let_others_lapse(connection, plan)
+    return None
+
+
+async def _refusal(
+    plans: PlanRepository, plan: LockedPlan, reports: Sequence[Report], new: Sequence[Report]
+) -> Conflict | None:
+    """Why the plan has lapsed now and new reports come too late; None where they are taken.
+
+    Raises:
+        Conflict: The plan cannot be executed.
+        InvalidRequest: A report is of a time before the plan.
+    """
+    if await _was_in_time(plans, plan, new):
+        return None
     require_possible(plan.state.rebalance_id, plan.status, PlanAction.RECORD)
     _check_moments(plan, reports, new)
-    if await plan.look(PlanAction.RECORD):
+    if await plan.look(PlanAction.RECORD) and not await _was_in_time(plans, plan, new):
         return _lapsed(plan)
-    executions = [await _execution(plan, report, len(known) + k, actor) for k, report in enumerate(new, 1)]
+    return None
+
+
+async def _was_in_time(plans: PlanRepository, plan: LockedPlan, reports: Sequence[Report]) -> bool:
+    """Whether all reports are of what was executed while a plan was approved that has lapsed or is cancelled since.
+
+    Such fills have happened: books without them would be wrong.
+    """
+    if plan.status not in _INTERRUPTED:
+        return False
+    way = await plans.transitions(plan.state.rebalance_id)
+    begin = next((step.at for step in way if step.status == PlanStatus.APPROVED), None)
+    if begin is None:
+        return False
+    end = next(step.at for step in way if step.status == plan.status)
+    if plan.status is PlanStatus.EXPIRED:
+        # Its time may have been over before anybody looked.
+        end = min(end, lapses_at(begin, plan.state.validity_hours) or end)
+    return all(report.executed_at is not None and begin <= report.executed_at < end for report in reports)
+
+
+async def _progress(
+    plan: LockedPlan, known: Sequence[PlanExecution], executions: Sequence[PlanExecution], reports: Sequence[Report]
+) -> dict[TradeKey, TradeProgress]:
+    """The progress of the trades after all reports.
+
+    Raises:
+        InvalidRequest: New ones do not fit the trades.
+    """
     progress = progress_of((await plan.made()).trades, known)
     fields = {report.execution_id: f"reports[{k}]" for k, report in enumerate(reports)}
     faults = Faults()
@@ -55,19 +116,37 @@ async def record_reports(
             key = (execution.instrument_id, execution.action)
             progress[key] = advanced(progress[key], execution)
     faults.check()
-    for execution in executions:
-        await plans.add_execution(execution)
+    return progress
+
+
+async def _remark_changes(plan: LockedPlan) -> None:
+    """Say in the history what was changed by others since the plan was made or last executed.
+
+    What was held before, these changes and the executions give what is held.
+    """
+    state = plan.state
+    last = from_stored(state.position_before if state.position_after is None else state.position_after)
+    if found := differences(last, position_of(plan.portfolio)):
+        await plan.remark(f"changed outside of the plan before the next execution was recorded: {', '.join(found)}")
+
+
+async def _keep_books(
+    connection: Connection, plan: LockedPlan, known: Sequence[PlanExecution], executions: Sequence[PlanExecution]
+) -> None:
+    """Enter executions into the books, and keep what is held after them."""
     plan.portfolio = await enter_fills(connection, plan, known, executions)
-    await plans.set_position_after(plan.state.rebalance_id, to_stored(position_of(plan.portfolio)))
-    await plan.refresh()
-    plan.note([rebalance_execution_recorded(plan.state, execution) for execution in executions])
-    if all_closed(progress):
-        filled = any(trade.filled for trade in progress.values())
-        target = PlanStatus.EXECUTED if filled else PlanStatus.CANCELLED
-        await plan.take(PlanAction.RECORD, target, actor, summary(progress))
-    if any(execution.quantity or execution.cost for execution in executions):
-        await _let_others_lapse(connection, plan)
-    return None
+    if plan.status in _INTERRUPTED:
+        plan.portfolio = await close_books(connection, plan)
+    # An order that ended without a fill has moved nothing: the plan may lapse still.
+    if _has_moved(executions) or plan.state.position_after is not None:
+        position = to_stored(position_of(plan.portfolio))
+        await PlanRepository(connection).set_position_after(plan.state.rebalance_id, position)
+        await plan.refresh()
+
+
+def _has_moved(executions: Sequence[PlanExecution]) -> bool:
+    """Whether shares or money have changed hands."""
+    return any(execution.quantity or execution.cost for execution in executions)
 
 
 def _unknown(plan: LockedPlan, reports: Sequence[Report], known: Sequence[PlanExecution]) -> list[Report]:
@@ -116,6 +195,8 @@ async def _let_others_lapse(connection: Connection, plan: LockedPlan) -> None:
     others = await PlanRepository(connection).others_open(plan.state.portfolio_id, plan.state.rebalance_id)
     for rebalance_id in others:
         other = LockedPlan(connection, plan.now, await PlanRepository(connection).lock(rebalance_id), plan.portfolio)
+        if not may_lapse(other.state):
+            continue
         reason = f"what the plan was made from has changed: plan {plan.state.rebalance_id} was executed"
         await other.take(PlanAction.LAPSE, PlanStatus.EXPIRED, SERVICE, reason)
         plan.note(other.take_events())

@@ -18,7 +18,7 @@ from server.plan_reading import workflow_message
 from server.settings import Settings
 from storage.database import Connection
 from storage.rebalances import RebalanceRepository
-from storage.records import COMPLETED, Json, RebalanceRequest, RebalanceResult
+from storage.records import COMPLETED, Event, Json, RebalanceRequest, RebalanceResult
 
 
 def finished(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> tuple[RebalanceRequest, PlanHash]:
@@ -45,24 +45,37 @@ class Keeping:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What has come of keeping a plan.
+
+    Attributes:
+        created: Whether it is new.
+        events: What is to be told, appended last in the transaction.
+    """
+
+    created: bool
+    events: tuple[Event, ...] = ()
+
+
 async def keep_plan(
     connection: Connection,
     prepared: PreparedPlan,
     response: pb.RebalancePlanResponse,
     answer: RebalanceAnswer,
     keeping: Keeping,
-) -> bool:
+) -> Kept:
     """Keep a plan and propose it, unless its portfolio has one under the same request_id.
 
     Returns:
-        Whether the plan is new. `response` then has its id and its workflow.
+        What has come of it. `response` of a new plan has its id and its workflow.
     """
     request, found = finished(prepared, response)
     response.rebalance_id = request.id
     repository = RebalanceRepository(connection)
     _, created = await repository.create(request)
     if not created:
-        return False
+        return Kept(created=False)
     life = life_of_plan(answer)
     await repository.complete(request.id, life, _result(response), None)
     if life == COMPLETED:
@@ -75,11 +88,12 @@ async def keep_plan(
             _exposure(prepared, response),
             prepared.last_transaction,
         )
-        await open_plan(connection, plan, keeping.actor)
+        proposed = await open_plan(connection, plan, keeping.actor)
         workflow = await workflow_message(connection, request.id)
         if workflow is not None:
             response.workflow.CopyFrom(workflow)
-    return True
+        return Kept(created=True, events=(proposed,))
+    return Kept(created=True)
 
 
 def _exposure(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -71,16 +71,19 @@ def _reasons(state: PlanState, present: Present) -> Iterator[str]:
         yield from _weight_moves(state, old, new, present)
 
 
-def _changes(before: Position, now: Position, parts: Collection[str]) -> str:
-    names = sorted({*before.quantities, *now.quantities})
-    zero = Decimal(0)
+def differences(before: Position, now: Position) -> list[str]:
+    """What is held otherwise than before: a phrase for each instrument, in their order, and one for cash."""
+    names, zero = sorted({*before.quantities, *now.quantities}), Decimal(0)
     found = [
         f"{name} from {before.quantities.get(name, zero):f} to {now.quantities.get(name, zero):f}"
         for name in names
         if before.quantities.get(name, zero) != now.quantities.get(name, zero)
     ]
-    if "cash" in parts:
-        found.append(f"cash from {before.cash:f} to {now.cash:f}")
+    return found if now.cash == before.cash else [*found, f"cash from {before.cash:f} to {now.cash:f}"]
+
+
+def _changes(before: Position, now: Position, parts: Collection[str]) -> str:
+    found = differences(before, now if "cash" in parts else replace(now, cash=before.cash))
     found += [what for name, what in _PARTS.items() if name in parts]
     return f"what the plan was made from has changed: {listed(found)}"
 

@@ -16,10 +16,9 @@ from server.plan_states import PlanStatus
 from server.plan_terms import lapses_at, terms_of
 from server.settings import Settings
 from storage.database import Connection
-from storage.events import EventRepository
 from storage.plan_records import PlanState, PlanTransition
 from storage.plans import PlanRepository
-from storage.records import Json, Portfolio
+from storage.records import Event, Json, Portfolio
 
 # What is called the first transition's action: nothing but the making of the plan leads there.
 PROPOSE = "propose"
@@ -47,11 +46,14 @@ class NewPlan:
     last_transaction: int = 0
 
 
-async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> None:
-    """Propose a plan. The event is appended, so this comes last in the transaction.
+async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> Event:
+    """Propose a plan.
 
     What the plan was made from is what was read for it: where the portfolio has changed since, the first look finds
     that the plan does not hold.
+
+    Returns:
+        What is to be told. The order of events is that of commits: it is appended last in the transaction.
 
     Raises:
         NotReady: The preferences of the portfolio are not what the contract says.
@@ -69,8 +71,7 @@ async def open_plan(connection: Connection, plan: NewPlan, actor: str) -> None:
     )
     await plans.insert(state, transition)
     required = state.gross_amount > state.approval_limit
-    event = rebalance_plan_proposed(plan.response, approval_required=required, expires_at=state.expires_at)
-    await EventRepository(connection).append(event)
+    return rebalance_plan_proposed(plan.response, approval_required=required, expires_at=state.expires_at)
 
 
 def _state(plan: NewPlan) -> PlanState:

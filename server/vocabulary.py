@@ -1,4 +1,4 @@
-"""The words of the contract's string fields: which are served, and which are known but come with a later version."""
+"""The words of the contract's string fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ class Vocabulary:
     """The words of one field."""
 
     served: tuple[str, ...]
-    planned: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from storage.records import Event
 from storage.repository import Repository, as_parameters
@@ -26,6 +26,15 @@ class EventRepository(Repository):
             NotFound: The portfolio does not exist (likewise).
         """
         return (await self._records(Event, self._sql["append"], as_parameters(event)))[0]
+
+    async def append_all(self, events: Iterable[Event]) -> None:
+        """Adds events to the end, in their order.
+
+        Raises:
+            Conflict, NotFound: See `append`.
+        """
+        for event in events:
+            await self.append(event)
 
     async def after(
         self, sequence: int, limit: int, portfolio_id: str | None = None, types: Sequence[str] = ()

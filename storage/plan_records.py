@@ -27,8 +27,8 @@ class PlanState:
         prices: Price per instrument that the plan was made with.
         position_before: Quantities and cash that the plan was made from.
         exposure: What the trades met in the household's wash-sale window when the plan was made; None = not known.
-        last_transaction: Place of the last transaction of all before the plan was made.
-        position_after: The same after the last execution; None before the first.
+        last_transaction: Place of the household's last transaction that the plan's taxes were computed with.
+        position_after: The same after the last execution; None before the first with shares or costs.
         seen_portfolio: ``updated_at`` of the portfolio at the last look; None = not looked at yet.
         seen_household: Its accounts with their ``updated_at`` at the last look.
         seen_packs: Number of pricing packs at the last look.
@@ -59,7 +59,12 @@ class PlanState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanTransition:
-    """A change of status. ``action`` is the call that led to it; ``number`` counts those of a plan from 1."""
+    """A change of status, or a note that keeps it.
+
+    Attributes:
+        number: Counts those of a plan from 1.
+        action: The call that led to it; "note" for a note.
+    """
 
     rebalance_id: str
     number: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from psycopg.types.json import Jsonb
 
@@ -94,6 +95,10 @@ class PlanRepository(Repository):
         """Notes what is held after an execution; the plan lapses no more."""
         parameters = {"rebalance_id": rebalance_id, "position_after": Jsonb(position)}
         await self._run(self._sql["set_position_after"], parameters)
+
+    async def set_approval_limit(self, rebalance_id: str, limit: Decimal) -> None:
+        """Sets the gross amount above which an approval is needed."""
+        await self._run(self._sql["set_approval_limit"], {"rebalance_id": rebalance_id, "approval_limit": limit})
 
     async def set_seen(self, rebalance_id: str, portfolio: datetime, packs: int) -> None:
         """Notes what a look has seen: ``updated_at`` of the portfolio, its household, the number of pricing packs."""

@@ -13,7 +13,7 @@ from kernel.rebalancing.household import Household, HouseholdLot, RealizedLoss, 
 from kernel.rebalancing.lots import LotMethod
 from kernel.rebalancing.money import ZERO, to_cents
 from kernel.rebalancing.tax import SalesTax, recognised_gains, tax_of_settled
-from kernel.rebalancing.wash_parts import part_id, unit_cost, with_matches
+from kernel.rebalancing.wash_parts import stem_of, unit_cost, with_matches
 from kernel.rebalancing.wash_sales import AccountPurchase, AccountSale, record_purchase, record_sale
 from server.compute.tax_context import TaxContext, Traded
 
@@ -106,11 +106,6 @@ def _with_own_matches(sale: SettledSale, matches: Iterable[WashMatch]) -> Settle
     return with_matches(sale, [match for match in matches if (match.sale_id, match.sold_lot_id) == own])
 
 
-def _stem(lot_id: str) -> str:
-    """What the ids of all parts of a lot begin with."""
-    return part_id(lot_id, set()).rpartition(_PART)[0]
-
-
 class _Shown:
     """Names lots as they are stored: parts that these trades split off have no name of their own yet."""
 
@@ -118,7 +113,7 @@ class _Shown:
         self._sold = sold
         # Only what has replaced nothing yet can be split.
         self._stored = {
-            (held.account_id, held.acquired_on, _stem(held.lot_id)): held.lot_id
+            (held.account_id, held.acquired_on, stem_of(held.lot_id)): held.lot_id
             for held in context.household.lots
             if not held.lot.replaced_loss
         }
@@ -135,7 +130,7 @@ class _Shown:
     def _name(self, account_id: str, acquired_on: date, lot_id: str) -> str:
         if (account_id, lot_id) in self._whole:
             return lot_id
-        return self._stored.get((account_id, acquired_on, _stem(lot_id)), lot_id)
+        return self._stored.get((account_id, acquired_on, stem_of(lot_id)), lot_id)
 
 
 def _taken_back(match: WashMatch, context: TaxContext) -> SettledSale:
@@ -199,7 +194,7 @@ class _Shelves:
             at = self._find(lots, name, lot_id, quantity)
             held, lot = lots[at], lots[at].lot
             cost = unit_cost(lot, quantity, lot.basis_of(quantity))
-            own_id = f"{_stem(lot_id)}{_PART}{_FIRST_OWN + len(self.names)}"
+            own_id = f"{stem_of(lot_id)}{_PART}{_FIRST_OWN + len(self.names)}"
             self.names[own_id] = lot_id
             part = replace(held, lot=replace(lot, lot_id=own_id, quantity=quantity, unit_cost=cost))
             # Differences of rounded totals, so that no cent is lost between the lots of a sale.

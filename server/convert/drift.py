@@ -17,7 +17,7 @@ from server.specs import CASH
 from server.vocabulary import TARGET_TYPES, Vocabulary
 
 # A target that is yet to be found by an optimization is nothing to drift from.
-_TARGETS = Vocabulary(tuple(word for word in (*TARGET_TYPES.served, *TARGET_TYPES.planned) if word != "optimal"))
+_TARGETS = Vocabulary(tuple(word for word in TARGET_TYPES.served if word != "optimal"))
 _SUM_TOLERANCE = Decimal("1e-9")
 
 

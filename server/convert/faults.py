@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from server.errors import Fault, InvalidRequest, NotServed
+from server.errors import Fault, InvalidRequest
 from server.settings import Settings
 from server.vocabulary import Vocabulary
 
@@ -56,7 +56,6 @@ class Faults:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
-        self._unserved: list[str] = []
 
     def add(self, field: str, description: str) -> None:
         """Note a fault."""
@@ -65,23 +64,15 @@ class Faults:
     def include(self, field: str, part: Faults) -> None:
         """Note the faults of a message within this one, under its field."""
         self._faults += [Fault(f"{field}.{fault.field}", fault.description) for fault in part._faults]
-        self._unserved += part._unserved
-
-    def not_served(self, what: str) -> None:
-        """Note something that a later version serves."""
-        self._unserved.append(what)
 
     def check(self) -> None:
         """Raise what was noted.
 
         Raises:
             InvalidRequest: With every fault.
-            NotServed: Nothing is wrong, but something is not served by this version.
         """
         if self._faults:
             raise InvalidRequest(self._faults)
-        if self._unserved:
-            raise NotServed(f"not served by this version: {'; '.join(self._unserved)}")
 
     def number(self, field: str, value: float, bounds: Bounds) -> float:
         """`value`, noted when outside of `bounds`."""
@@ -101,9 +92,7 @@ class Faults:
 
     def word(self, field: str, value: str, vocabulary: Vocabulary) -> str:
         """A word of a vocabulary."""
-        if value in vocabulary.planned:
-            self.not_served(f"{field} {value} (served: {vocabulary.accepted})")
-        elif value not in vocabulary.served:
+        if value not in vocabulary.served:
             found = f"not {value!r}" if value else "and is missing"
             self.add(field, f"must be one of {vocabulary.accepted}, {found}")
         return value
@@ -144,7 +133,6 @@ def checked(read: Callable[[MessageT, Settings, Faults], SpecT], message: Messag
 
     Raises:
         InvalidRequest: With every fault that it noted.
-        NotServed: Nothing is wrong, but something is not served.
     """
     faults = Faults()
     spec = read(message, settings, faults)

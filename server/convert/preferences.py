@@ -29,11 +29,9 @@ from server.convert.trade_limits import (
 from server.notifications.addresses import email_fault
 from server.plan_terms import read_terms
 from server.settings import Settings
-from server.vocabulary import TARGET_TYPES, Vocabulary
+from server.vocabulary import TARGET_TYPES
 from storage.records import Json
 
-# A preference may name what a later version serves.
-_TARGET_TYPES = Vocabulary((*TARGET_TYPES.served, *TARGET_TYPES.planned))
 # 0 = not set, in each of them.
 _OPTIMIZATION_NUMBERS = {
     "risk_aversion": POSITIVE,
@@ -82,7 +80,7 @@ def read_rebalancing(
 
 def _read_target(field: str, message: policies_pb2.RebalancingPreferences, faults: Faults) -> None:
     if message.target_type:
-        faults.word(f"{field}.target_type", message.target_type, _TARGET_TYPES)
+        faults.word(f"{field}.target_type", message.target_type, TARGET_TYPES)
     weights = faults.numbers(f"{field}.custom_target", message.custom_target, FRACTION)
     if (total := sum(weights.values())) > 1.0 + _SUM_TOLERANCE:
         faults.add(f"{field}.custom_target", f"must add to at most 1, not {total:g}")

@@ -22,7 +22,8 @@ from storage.batches import BatchChunk, BatchItem, BatchRepository, RebalanceBat
 from storage.change_feed import ChangeFeed
 from storage.database import Connection, Database
 from storage.errors import Conflict, translated
-from storage.records import COMPLETED, OPEN_STATUSES, RUNNING
+from storage.events import EventRepository
+from storage.records import COMPLETED, OPEN_STATUSES, RUNNING, Event
 
 _log = structlog.get_logger()
 # Few enough that other solves find a process soon, and that little is lost when one is killed.
@@ -168,25 +169,36 @@ class BatchJob:
             stored = await batches.done_positions(chunk)
             ordered = sorted(done, key=lambda one: one.place.position)
             new = [one for one in ordered if one.place.position not in stored]
-            items = [await self._item(connection, batch, one) for one in new]
+            found = [await self._item(connection, batch, one) for one in new]
+            items = [item for item, _ in found]
             status = await batches.store(chunk, items, processor_seconds) if items else RUNNING
+            # Who tells of events makes others wait until the transaction ends.
+            await EventRepository(connection).append_all(event for _, events in found for event in events)
         if status == COMPLETED:
             _log.info("rebalance batch completed", batch_id=batch.id, portfolios=batch.portfolio_count)
 
-    async def _item(self, connection: Connection, batch: RebalanceBatch, one: _Done) -> BatchItem:
-        """What is stored of a portfolio; its plan is proposed on the way, unless only the summary is wanted."""
+    async def _item(
+        self, connection: Connection, batch: RebalanceBatch, one: _Done
+    ) -> tuple[BatchItem, tuple[Event, ...]]:
+        """What is stored of a portfolio, and what is to be told.
+
+        Its plan is proposed on the way, unless only the summary is wanted.
+        """
+        events: tuple[Event, ...] = ()
         item = BatchItem(position=one.place.position, portfolio_id=one.place.portfolio_id, error=one.error)
         if one.prepared is None or one.answer is None:
-            return item
+            return item, events
         try:
             response = write_plan(one.answer, one.prepared)
             if life_of_plan(one.answer) != COMPLETED:
-                return replace(item, error=response.outcome.message or "no plan meets all limits")
+                return replace(item, error=response.outcome.message or "no plan meets all limits"), events
             if not batch.summary_only:
                 # What goes wrong with one is rolled back alone.
                 with translated():
                     async with connection.transaction():
-                        await self._rebalances.keep(connection, one.prepared, response, one.answer, batch.actor)
+                        keep = self._rebalances.keep
+                        kept = await keep(connection, one.prepared, response, one.answer, batch.actor)
+                events = kept.events
         except Exception as error:
-            return replace(item, error=reason_of(error, "portfolio", item.portfolio_id, 0))
-        return replace(item, rebalance_id=response.rebalance_id or None, content=item_content(response))
+            return replace(item, error=reason_of(error, "portfolio", item.portfolio_id, 0)), ()
+        return replace(item, rebalance_id=response.rebalance_id or None, content=item_content(response)), events

@@ -46,7 +46,7 @@ class BatchWorkflow:
         Portfolios are looked at by the workers: one that does not exist is an item with an error.
 
         Raises:
-            InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
+            InvalidRequest: The request is wrong.
             NotFound: The template names something that does not exist.
             NotReady: The benchmark that is the target has no weights, or no pack has prices of the target.
             Conflict: The request_id was used before for a different request.

@@ -44,7 +44,7 @@ class FrontierWorkflow:
         """Check, load, compute, store.
 
         Raises:
-            InvalidRequest, NotServed, NotFound, NotReady, OutOfTime, Busy: See `server.errors`.
+            InvalidRequest, NotFound, NotReady, OutOfTime, Busy: See `server.errors`.
         """
         spec, inputs = await self._prepare(message)
         answer = await self._pool.run(run_frontier, inputs, spec, timeout=seconds)
@@ -56,7 +56,7 @@ class FrontierWorkflow:
         """The same, with every point as soon as it is found, and the rest of the answer at last.
 
         Raises:
-            InvalidRequest, NotServed, NotFound, NotReady, OutOfTime, Busy: See `server.errors`.
+            InvalidRequest, NotFound, NotReady, OutOfTime, Busy: See `server.errors`.
         """
         spec, inputs = await self._prepare(message)
         risks: list[float] = []

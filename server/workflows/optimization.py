@@ -73,7 +73,7 @@ class OptimizationWorkflow:
         """Check a request, fix the prices it is done on, and enqueue it in the transaction of its row.
 
         Raises:
-            InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
+            InvalidRequest: The request is wrong.
             NotFound: The portfolio, or something else it names, does not exist.
             NotReady: There is nothing to choose from, or there are no prices of it.
             Conflict: The request_id was used before for a different request.
@@ -150,7 +150,7 @@ class OptimizationWorkflow:
 
         Raises:
             OutOfTime: It has not ended within `seconds`.
-            InvalidRequest, NotServed, NotFound, NotReady, Conflict: As for `create`.
+            InvalidRequest, NotFound, NotReady, Conflict: As for `create`.
         """
         creating = asyncio.create_task(self.create(message))
         try:

@@ -16,6 +16,7 @@ from server.plan_changes import LockedPlan
 from server.plan_executions import record_reports
 from server.plan_reading import read_plan
 from server.plan_states import PlanAction, PlanStatus
+from server.settings import Settings
 from storage.database import Database
 from storage.plan_records import PlanSummary
 from storage.plans import PlanRepository
@@ -28,8 +29,8 @@ _LOOKS_AT_A_TIME = 100
 class PlanWorkflow:
     """What callers do with plans, and what plans do by themselves: they lapse."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database, self._settings, self._clock = database, settings, clock
 
     async def find(self, rebalance_id: str) -> pb.RebalancePlanResponse:
         """A plan with its state and history.
@@ -44,7 +45,7 @@ class PlanWorkflow:
         async with self._database.transaction() as connection:
             stale = await PlanRepository(connection).is_stale(rebalance_id, self._clock())
         if stale:
-            await self.look(rebalance_id)
+            await self._look_alone(rebalance_id)
         async with self._database.transaction() as connection:
             return await read_plan(connection, rebalance_id)
 
@@ -100,8 +101,8 @@ class PlanWorkflow:
         read_comment(rebalance_id, comment)
         async with self._database.transaction() as connection:
             # What was executed may depend on what is not sold any more.
-            plan = await LockedPlan.open(connection, rebalance_id, self._clock(), household=True)
-            await plan.step(PlanAction.CANCEL, actor, comment)
+            plan = await LockedPlan.open(connection, rebalance_id, self._clock, household=True)
+            await plan.step(PlanAction.CANCEL, actor, comment, self._settings)
             if plan.state.position_after is not None:
                 plan.portfolio = await close_books(connection, plan)
             answer = await plan.message()
@@ -117,10 +118,9 @@ class PlanWorkflow:
             InvalidRequest: Reports that are wrong in themselves or do not fit the plan, all at once.
             NotFound, Conflict: See `server.errors`.
         """
-        now = self._clock()
-        reports = read_reports(message, now)
+        reports = read_reports(message, self._clock())
         async with self._database.transaction() as connection:
-            plan = await LockedPlan.open(connection, message.rebalance_id, now, household=True)
+            plan = await LockedPlan.open(connection, message.rebalance_id, self._clock, household=True)
             refusal = await record_reports(connection, plan, reports, actor)
             answer = await plan.message()
             await plan.tell()
@@ -137,7 +137,7 @@ class PlanWorkflow:
             NotFound: There is no plan of this id.
         """
         async with self._database.transaction() as connection:
-            plan = await LockedPlan.open(connection, rebalance_id, self._clock())
+            plan = await LockedPlan.open(connection, rebalance_id, self._clock)
             lapsed = await plan.look(PlanAction.LAPSE)
             await plan.tell()
         return lapsed
@@ -162,7 +162,7 @@ class PlanWorkflow:
             await self._look_alone(rebalance_id)
 
     async def _look_alone(self, rebalance_id: str) -> bool:
-        """A look whose failure keeps nobody from looking at the other plans."""
+        """A look whose failure keeps nobody from reading the plan or looking at others; steps look again and fail."""
         try:
             return await self.look(rebalance_id)
         except Exception as error:
@@ -173,8 +173,8 @@ class PlanWorkflow:
         self, rebalance_id: str, action: PlanAction, comment: str, actor: str
     ) -> plan_workflow_pb2.PlanWorkflow:
         async with self._database.transaction() as connection:
-            plan = await LockedPlan.open(connection, rebalance_id, self._clock())
-            await plan.step(action, actor, comment)
+            plan = await LockedPlan.open(connection, rebalance_id, self._clock)
+            await plan.step(action, actor, comment, self._settings)
             answer = await plan.message()
             await plan.tell()
         return answer

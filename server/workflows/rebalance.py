@@ -10,12 +10,13 @@ from server.compute.tasks import run_rebalance
 from server.convert.answers import to_json
 from server.convert.plans import write_plan
 from server.loading import MarketLoader
-from server.plan_keeping import Keeping, finished, keep_plan
+from server.plan_keeping import Keeping, Kept, finished, keep_plan
 from server.plan_preparing import PlanPreparer, PreparedPlan
 from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Connection, Database
 from storage.errors import Conflict
+from storage.events import EventRepository
 from storage.rebalances import RebalanceRepository
 
 
@@ -24,7 +25,7 @@ class RebalanceWorkflow:
 
     def __init__(self, database: Database, pool: SolverPool, loader: MarketLoader, settings: Settings) -> None:
         self._database, self._pool, self._settings = database, pool, settings
-        self._plans = PlanWorkflow(database)
+        self._plans = PlanWorkflow(database, settings)
         self._preparer = PlanPreparer(database, loader, settings)
 
     async def prepare(self, message: pb.RebalancePlanRequest, *, price_limits: bool = True) -> PreparedPlan:
@@ -38,8 +39,8 @@ class RebalanceWorkflow:
         response: pb.RebalancePlanResponse,
         answer: RebalanceAnswer,
         actor: str,
-    ) -> bool:
-        """Keep a computed plan within the caller's transaction; see `keep_plan`."""
+    ) -> Kept:
+        """Keep a computed plan within the caller's transaction, who appends its events; see `keep_plan`."""
         return await keep_plan(connection, prepared, response, answer, Keeping(self._settings, actor))
 
     @property
@@ -63,8 +64,9 @@ class RebalanceWorkflow:
             finished(prepared, response)
             return response
         async with self._database.transaction() as connection:
-            created = await self.keep(connection, prepared, response, answer, actor)
-        if created:
+            kept = await self.keep(connection, prepared, response, answer, actor)
+            await EventRepository(connection).append_all(kept.events)
+        if kept.created:
             return response
         # Another call with the same request_id was quicker: its plan is the plan.
         return await self._earlier(message) or response

@@ -46,7 +46,7 @@ class ValidationWorkflow:
         """Check a request on its prices, and enqueue it in the transaction of its row.
 
         Raises:
-            InvalidRequest, NotServed: The request is wrong, or asks for what is not served.
+            InvalidRequest: The request is wrong.
             NotFound: The portfolio, or something else it names, does not exist.
             NotReady: There is nothing to choose from, or prices are missing; the instruments are named.
             ProblemError: The history is too short for what is asked.

@@ -21,7 +21,7 @@ CREATE TABLE rebalance_workflows (
     input_parts JSONB NOT NULL,
     prices JSONB NOT NULL,
     position_before JSONB NOT NULL,
-    -- The last transaction of all before the plan was made: later ones of the household may disallow its losses.
+    -- The household's last transaction that the plan knows: later ones may disallow its losses.
     last_transaction BIGINT NOT NULL DEFAULT 0,
     -- Set by the first execution: from then on the plan does not lapse, because its orders are at the market.
     position_after JSONB,

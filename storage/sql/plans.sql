@@ -47,6 +47,9 @@ WHERE rebalance_id = %(rebalance_id)s;
 UPDATE rebalance_workflows SET position_after = %(position_after)s, expires_at = NULL
 WHERE rebalance_id = %(rebalance_id)s;
 
+-- name: set_approval_limit
+UPDATE rebalance_workflows SET approval_limit = %(approval_limit)s WHERE rebalance_id = %(rebalance_id)s;
+
 -- name: set_seen
 UPDATE rebalance_workflows
 SET seen_portfolio = %(seen_portfolio)s, seen_packs = %(seen_packs)s, seen_household = household_state(portfolio_id)

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
-from portfolio_optimization.v1 import optimization_calls_pb2, rebalancing_calls_pb2, rebalancing_service_pb2_grpc
+from portfolio_optimization.v1 import optimization_calls_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from portfolio_optimization.v1 import portfolio_optimization_service_pb2_grpc as stubs
 from running_service import PATIENCE_SECONDS, RunningService, await_that
@@ -133,14 +133,6 @@ def test_an_error_carries_the_callers_request_id(service: RunningService) -> Non
     assert status.details[-1].Unpack(info)
     assert info.request_id == "mine-7"
     await_that(lambda: "request_id=mine-7" in service.output, "the log names it")
-
-
-def test_what_is_not_served_yet_says_so(service: RunningService) -> None:
-    stub = rebalancing_service_pb2_grpc.RebalancingServiceStub(service.channel)
-    with pytest.raises(grpc.RpcError) as refused:
-        stub.ListRebalancePlans(rebalancing_calls_pb2.ListRebalancePlansRequest(), timeout=PATIENCE_SECONDS)
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "ListRebalancePlans is part of the contract" in refused.value.details()
 
 
 def test_a_message_beyond_the_limit_is_refused(service: RunningService) -> None:

@@ -46,9 +46,11 @@ class _RebalancePlanStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_R
 class RebalancePlanStatus(_RebalancePlanStatus, metaclass=_RebalancePlanStatusEnumTypeWrapper):
     """Where a plan is on its way. A plan that is proposed, pending or approved lapses by itself when its time is over, when
     what it was made from changes (holdings, lots, cash, account settings), when prices or weights move beyond its limits
-    on the newest pricing pack with all its prices, or when a later trade of the household is a wash sale with one of its
-    own, which is looked for before every step and after executions in the household. From its first execution report on
-    it lapses no more, because its orders are at the market. One plan of a portfolio at a time is approved.
+    on the newest pricing pack with all its prices, when a later trade of the household is a wash sale with one of its
+    own, or when its trades meet more in the household's wash-sale window than they did: replacements that another
+    account was put with, losses, instruments that became identical. That is looked for before every step, after
+    executions in the household and when an account of it was put. From its first execution report on it lapses no more,
+    because its orders are at the market. One plan of a portfolio at a time is approved.
     """
 
 REBALANCE_PLAN_STATUS_UNSPECIFIED: RebalancePlanStatus.ValueType  # 0

@@ -412,7 +412,10 @@ class PutPortfolioRequest(_message.Message):
     """Check everything and store nothing."""
     @_builtins.property
     def portfolio(self) -> Global___Portfolio:
-        """The portfolio; required. Absent preferences leave the stored ones as they are."""
+        """The portfolio; required. Absent preferences leave the stored ones as they are. A lot that a transaction noted by
+        RecordTransactions opened and that replaces shares which an executed plan sold at a loss takes that loss over,
+        unless it has replaced_loss set, and the loss is taken back from the figures of its account's year.
+        """
 
     def __init__(
         self,

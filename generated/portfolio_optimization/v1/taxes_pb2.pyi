@@ -197,9 +197,9 @@ Global___PortfolioTransaction: _TypeAlias = PortfolioTransaction  # noqa: Y015
 @_typing.final
 class RecordTransactionsRequest(_message.Message):
     """Note transactions that happened outside of the service, e.g. before the portfolio was loaded. Holdings do not change:
-    PutPortfolio says what is held. A purchase that replaces shares which an executed plan of the household sold at a loss
-    takes the loss back from the figures of that account's year, and its lot takes it over; where the lot is not there
-    yet, both happen when PutPortfolio brings it.
+    PutPortfolio says what is held. A purchase that replaces shares which an executed plan of the household sold at a
+    loss takes the loss back from the figures of that account's year, and its lot takes it over; where the lot is not
+    there yet, both happen when PutPortfolio brings it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from plan_examples import Clock, portfolio, store_market, store_portfolio
 
+from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 
@@ -19,4 +20,4 @@ async def plans(database: Database, clock: Clock) -> PlanWorkflow:
     """The workflow; the portfolio `one` holds XOM and KO and some cash."""
     await store_market(database)
     await store_portfolio(database, portfolio())
-    return PlanWorkflow(database, clock)
+    return PlanWorkflow(database, Settings(), clock)

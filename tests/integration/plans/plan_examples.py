@@ -21,6 +21,7 @@ from server.plan_opening import NewPlan, open_plan
 from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
+from storage.events import EventRepository
 from storage.instruments import InstrumentRepository
 from storage.plans import PlanRepository
 from storage.portfolios import PortfolioRepository
@@ -169,7 +170,10 @@ async def propose(
         await repository.complete(request.id, "completed", result, None)
         members = await PortfolioRepository(connection).household(portfolio_id)
         last = await PlanRepository(connection).last_transaction(members)
-        await open_plan(connection, NewPlan(response, held, money, hashed, settings or Settings(), exposure, last), "maker")
+        event = await open_plan(
+            connection, NewPlan(response, held, money, hashed, settings or Settings(), exposure, last), "maker"
+        )
+        await EventRepository(connection).append(event)
     return request.id
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.embedded import EmbeddedServer
@@ -51,7 +52,7 @@ async def test_plans_made_before_there_were_approvals_have_lapsed(empty_database
         connection.execute(OLD)
     await migrate(empty_database)
     async with Database(empty_database) as database:
-        plans = PlanWorkflow(database)
+        plans = PlanWorkflow(database, Settings())
         workflow = (await plans.find("old")).workflow
         assert [step.comment for step in workflow.transitions] == ["made before plans had approvals"]
         assert [row.status for row in await plans.page("one", None, 10, None)] == ["expired"]
@@ -68,7 +69,7 @@ async def test_a_plan_that_found_no_trades_has_no_way(database: Database) -> Non
             rebalance_id="none", current_allocation={}, target_allocation={}, trades=[], metrics={}
         )
         await repository.complete("none", "infeasible", result, None)
-    plans = PlanWorkflow(database)
+    plans = PlanWorkflow(database, Settings())
     found = await plans.find("none")
     assert (found.rebalance_id, found.HasField("workflow")) == ("none", False)
     assert not await plans.page("one", None, 10, None)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from plan_examples import (
+    FILLED,
     NOW,
     PRICES,
     PURCHASE,
@@ -35,8 +36,10 @@ from plan_examples import (
 )
 from portfolio_optimization.v1 import plan_workflow_pb2 as pb
 
+from server.convert.answers import timestamp
 from server.errors import InvalidRequest
 from server.plan_states import PlanStatus
+from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.errors import Conflict, NotFound
@@ -81,6 +84,10 @@ LEADS: dict[tuple[str, str], str] = {
     ("approved", "cancel"): "cancelled",
     ("approved", "record"): "approved",
     ("rejected", "reject"): "rejected",
+    # Both were steps of its way.
+    ("rejected", "submit"): "rejected",
+    ("executed", "submit"): "executed",
+    ("executed", "approve"): "executed",
     ("cancelled", "cancel"): "cancelled",
 }
 
@@ -282,7 +289,7 @@ async def test_plans_lapse_by_themselves_each_once(plans: PlanWorkflow, database
     kept, moved, old = [await propose(database, portfolio_id=name) for name in ("one", "two", "one")]
     assert await plans.look_at_all() == 0
     await store_portfolio(database, changed(await find_portfolio(database, "two"), cash=Decimal(5)))
-    looks = await asyncio.gather(*(PlanWorkflow(database, clock).look_at_all() for _ in range(4)))
+    looks = await asyncio.gather(*(PlanWorkflow(database, Settings(), clock).look_at_all() for _ in range(4)))
     assert sum(looks) == 1
     assert await changes_of(database, moved) == ["expired"]
     assert word((await plans.find(kept)).workflow) == "proposed"
@@ -424,9 +431,10 @@ async def test_an_approval_that_lapses_before_its_execution_stays_lapsed(
     plan = await propose(database)
     await approved(plans, plan)
     clock.forward(hours=24)
+    late = report("1", SALE, executed_at=timestamp(clock.now))
     for _ in range(2):
         with pytest.raises(Conflict, match=r"lapsed|is expired"):
-            await plans.record(reports(plan, report("1", SALE)), "oms")
+            await plans.record(reports(plan, late), "oms")
     assert (await changes_of(database, plan))[-1] == "expired"
     assert (await find_portfolio(database)).cash == Decimal("1000.00")
 
@@ -434,14 +442,14 @@ async def test_an_approval_that_lapses_before_its_execution_stays_lapsed(
 async def test_a_plan_under_execution_does_not_lapse(plans: PlanWorkflow, database: Database, clock: Clock) -> None:
     plan = await propose(database)
     await approved(plans, plan)
-    await plans.record(reports(plan, ended("0", PURCHASE, REJECTED)), "oms")
+    await plans.record(reports(plan, ended("0", PURCHASE, REJECTED), report("2", SALE, "1")), "oms")
     clock.forward(days=9)
     await store_prices(database, {**PRICES, "KO": 90.0}, TODAY + timedelta(days=9))
     assert await plans.look_at_all() == 0
     found = await plans.find(plan)
     assert word(found.workflow) == "approved"
     assert not found.workflow.HasField("expires_at")
-    assert word(await plans.record(reports(plan, report("1", SALE)), "oms")) == "executed"
+    assert word(await plans.record(reports(plan, report("1", SALE, "99", status=FILLED)), "oms")) == "executed"
 
 
 LOSS, BACK, LIKE = Order("sell", "XOM", "40", (("x2", "40"),)), Order("buy", "XOM", "10"), Order("buy", "PEP", "10")

@@ -244,7 +244,7 @@ class Refusing:
     async def prepare(self, message: Any, *, price_limits: bool) -> Any:
         return await self._rebalances.prepare(message, price_limits=price_limits)
 
-    async def keep(self, connection: Any, prepared: Any, response: Any, answer: Any, actor: str) -> bool:
+    async def keep(self, connection: Any, prepared: Any, response: Any, answer: Any, actor: str) -> Any:
         kept = await self._rebalances.keep(connection, prepared, response, answer, actor)
         if response.portfolio_id in self._refused:
             await connection.execute(b"SELECT 1 / 0")
