@@ -34,10 +34,10 @@ HOSTILE_NUMBERS = (
 HOSTILE_INTEGERS = (0, 1, 2, 3, 1000, 1001, 2**31 - 1)
 _PLAUSIBLE_WORDS = {
     "portfolio_id": ("sample-growth", "sample-defensive"),
-    "optimization_type": (*OPTIMIZATION_TYPES.served, *OPTIMIZATION_TYPES.planned[:1]),
-    "objective": (*OBJECTIVES.served, *OBJECTIVES.planned[:1]),
+    "optimization_type": OPTIMIZATION_TYPES.served,
+    "objective": OBJECTIVES.served,
     "risk_measure": ("", *RISK_MEASURES.served),
-    "target_type": (*TARGET_TYPES.served, *TARGET_TYPES.planned),
+    "target_type": TARGET_TYPES.served,
     "status": OPTIMIZATION_STATUSES.served,
     "benchmark_id": ("", "sample-sp500"),
     "instrument_ids": NAMES,
