@@ -50,10 +50,16 @@ async def record_reports(
         return refusal
     executions = [await _execution(plan, report, len(known) + k, actor) for k, report in enumerate(new, 1)]
     progress = await _progress(plan, known, executions, reports)
-    await _remark_changes(plan)
+    # An order that ended without a fill has moved nothing: the plan may lapse still.
+    has_begun = plan.state.position_after is not None or _has_moved(executions)
+    if has_begun:
+        await _remark_changes(plan)
     for execution in executions:
         await plans.add_execution(execution)
     await _keep_books(connection, plan, known, executions)
+    if has_begun:
+        await plans.set_position_after(plan.state.rebalance_id, to_stored(position_of(plan.portfolio)))
+        await plan.refresh()
     plan.note([rebalance_execution_recorded(plan.state, execution) for execution in executions])
     if all_closed(progress) and plan.status is PlanStatus.APPROVED:
         filled = any(trade.filled for trade in progress.values())
@@ -133,15 +139,10 @@ async def _remark_changes(plan: LockedPlan) -> None:
 async def _keep_books(
     connection: Connection, plan: LockedPlan, known: Sequence[PlanExecution], executions: Sequence[PlanExecution]
 ) -> None:
-    """Enter executions into the books, and keep what is held after them."""
+    """Enter executions into the books; those of a plan that has ended are all that it sells."""
     plan.portfolio = await enter_fills(connection, plan, known, executions)
     if plan.status in _INTERRUPTED:
         plan.portfolio = await close_books(connection, plan)
-    # An order that ended without a fill has moved nothing: the plan may lapse still.
-    if _has_moved(executions) or plan.state.position_after is not None:
-        position = to_stored(position_of(plan.portfolio))
-        await PlanRepository(connection).set_position_after(plan.state.rebalance_id, position)
-        await plan.refresh()
 
 
 def _has_moved(executions: Sequence[PlanExecution]) -> bool:

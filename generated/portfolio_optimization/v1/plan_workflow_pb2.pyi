@@ -49,8 +49,9 @@ class RebalancePlanStatus(_RebalancePlanStatus, metaclass=_RebalancePlanStatusEn
     on the newest pricing pack with all its prices, when a later trade of the household is a wash sale with one of its
     own, or when its trades meet more in the household's wash-sale window than they did: replacements that another
     account was put with, losses, instruments that became identical. That is looked for before every step, after
-    executions in the household and when an account of it was put. From its first execution report on it lapses no more,
-    because its orders are at the market. One plan of a portfolio at a time is approved.
+    executions in the household and when an account of it was put. It lapses, too, when an instrument that it trades is
+    halted or delisted by the time it is submitted or approved. From its first execution report with shares or costs on
+    it lapses no more, because its orders are at the market. One plan of a portfolio at a time is approved.
     """
 
 REBALANCE_PLAN_STATUS_UNSPECIFIED: RebalancePlanStatus.ValueType  # 0
@@ -127,7 +128,9 @@ class PlanWorkflow(_message.Message):
     approval_required: _builtins.bool
     """Whether the plan needs an approval: its gross value exceeds approval_limit_amount."""
     approval_limit_amount: _builtins.str
-    """Gross value of purchases and sales above which an approval is needed, 0 or more."""
+    """Gross value of purchases and sales above which an approval is needed, 0 or more: that of the preferences when the
+    plan was made, or when it was submitted, whichever was lower.
+    """
     max_price_move: _builtins.float
     """An approval lapses when any price of the plan moves by more than this, fraction, above 0; 0 = not set."""
     max_weight_move: _builtins.float
@@ -144,7 +147,9 @@ class PlanWorkflow(_message.Message):
 
     @_builtins.property
     def transitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanTransition]:
-        """All changes of status, oldest first."""
+        """All changes of status, oldest first. Where holdings or cash were changed outside of the plan before an execution
+        was recorded, the service notes what changed, and the status stays.
+        """
 
     @_builtins.property
     def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecutionReport]:
@@ -160,7 +165,7 @@ class PlanWorkflow(_message.Message):
 
     @_builtins.property
     def after(self) -> Global___PositionSnapshot:
-        """What is held after the executions that were reported; absent before the first."""
+        """What is held after the executions that were reported; absent before the first with shares or costs."""
 
     @_builtins.property
     def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___TradeProgress]:
@@ -387,8 +392,9 @@ class ExecutionReport(_message.Message):
     """What the reporter adds, e.g. the reason of a rejection."""
     @_builtins.property
     def executed_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was executed, not after now; the trade date is its day on the clocks of the portfolio's exchange. Absent =
-        when it is recorded.
+        """When it was executed, not after now and not before the plan was made; the trade date is its day on the clocks of
+        the portfolio's exchange. Absent = when it is recorded. After the plan has lapsed or is cancelled, only executions
+        from its approval until then are taken; its status stays.
         """
 
     def __init__(

@@ -103,11 +103,8 @@ async def test_a_fill_outside_of_the_approval_is_refused(
     with pytest.raises(Conflict, match="record executions is not possible"):
         await plans.record(reports(plan, *items), "oms")
     assert (await find_portfolio(database)).cash == 1000
-    assert word_of(await plans.record(reports(plan, fill("c", SALE, "1", last - timedelta(microseconds=1))), "oms"))
-
-
-def word_of(workflow: pb.PlanWorkflow) -> bool:
-    return workflow.status in (EXPIRED, CANCELLED_PLAN) and bool(workflow.executions)
+    taken = await plans.record(reports(plan, fill("c", SALE, "1", last - timedelta(microseconds=1))), "oms")
+    assert [one.execution_id for one in taken.executions] == ["c"]
 
 
 async def test_a_plan_that_was_never_approved_takes_no_fill(
@@ -174,6 +171,19 @@ async def test_an_order_without_shares_does_not_keep_an_approval(
     await store_prices(database, {**PRICES, "KO": 66.0}, TODAY + timedelta(days=1))
     assert await plans.look_at_all() == 1
     assert (await plans.find(plan)).workflow.status == EXPIRED
+
+
+async def test_an_order_without_shares_notes_no_change(plans: PlanWorkflow, database: Database, clock: Clock) -> None:
+    plan = await propose(database)
+    await approved(plans, plan)
+    clock.forward(minutes=5)
+    await plans.cancel(plan, "", "boss")
+    await put_more(database)
+    item = ended("a", PURCHASE, REJECTED, executed_at=timestamp(clock.now - timedelta(minutes=1)))
+    workflow = await plans.record(reports(plan, item), "oms")
+    assert "outside of the plan" not in workflow.transitions[-1].comment
+    workflow = await plans.record(reports(plan, fill("b", SALE, "1", clock.now - timedelta(minutes=1))), "oms")
+    assert "XOM from 100 to 500" in workflow.transitions[-1].comment
 
 
 async def test_an_order_that_cost_money_keeps_it(plans: PlanWorkflow, database: Database, clock: Clock) -> None:

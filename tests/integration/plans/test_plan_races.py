@@ -19,6 +19,7 @@ from plan_examples import (
     approved,
     changed,
     find_portfolio,
+    lot,
     portfolio,
     preferences,
     propose,
@@ -104,7 +105,9 @@ async def test_a_fill_writes_nobody_who_was_not_locked(
     plans: PlanWorkflow, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store_portfolio(database, portfolio("first", account=HOME))
-    await store_portfolio(database, portfolio("second"))
+    # Its shares of today would replace the loss.
+    young = (lot("n", "XOM", "40", TODAY, "110"),)
+    await store_portfolio(database, portfolio("second", lots=young))
     loss = Order("sell", "XOM", "40", (("x2", "40"),))
     plan = await propose(database, [loss], "first")
     await approved(plans, plan)
@@ -128,6 +131,7 @@ async def test_a_fill_writes_nobody_who_was_not_locked(
     await plans.record(reports(plan, report("b", loss, "39", status=pb.EXECUTION_STATUS_FILLED)), "oms")
     # The owner's own write, and none of the second by the fill.
     assert (put.count("second"), "first" in put) == (1, True)
+    assert (await find_portfolio(database, "second")).lots == young
 
 
 @pytest.mark.parametrize(
