@@ -10,9 +10,9 @@ from kernel.rebalancing.household import RealizedLoss, WashMatch
 from kernel.rebalancing.lots import GainRates, LotMethod
 from kernel.rebalancing.wash_sales import AccountPurchase, record_purchase
 from server.households import LoadedHousehold, load_household, rules_of, store_household, tax_settings
-from server.plan_books import with_gains
-from server.plan_ledger import Ledger, LedgerRules
-from server.plan_remainders import as_stored, executed_losses
+from server.plans.books import with_gains
+from server.plans.ledger import Ledger, LedgerRules
+from server.plans.remainders import as_stored, executed_losses
 from server.tax_history import window_of
 from storage.database import Connection
 from storage.errors import NotFound

@@ -15,9 +15,9 @@ from portfolio_optimization.v1 import trade_pb2
 from server.convert.answers import timestamp
 from server.convert.faults import Bounds, Faults
 from server.convert.text_values import MONEY_ABOVE_ZERO, MONEY_NOT_NEGATIVE, Exact, read_decimal, write_decimal
-from server.plan_positions import Position, from_stored, weights
-from server.plan_progress import CANCELLED, FILLED, PARTIALLY_FILLED, REJECTED, TradeProgress, progress_of
-from server.plan_states import PlanStatus, possible_statuses
+from server.plans.positions import Position, from_stored, weights
+from server.plans.progress import CANCELLED, FILLED, PARTIALLY_FILLED, REJECTED, TradeProgress, progress_of
+from server.plans.states import PlanStatus, possible_statuses
 from server.vocabulary import Vocabulary
 from storage.plan_records import PlanExecution, PlanState, PlanTransition
 

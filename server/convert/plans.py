@@ -30,7 +30,7 @@ from server.convert.solution import allocation, write_explanation, write_outcome
 from server.convert.strategies import STRATEGIES
 from server.convert.taxes import write_taxes
 from server.convert.trades import write_note, write_trade
-from server.plan_preparing import PreparedPlan
+from server.plans.preparing import PreparedPlan
 from server.rebalance_specs import RebalanceSpec
 from server.specs import CASH
 

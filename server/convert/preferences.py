@@ -27,7 +27,7 @@ from server.convert.trade_limits import (
     read_two_way,
 )
 from server.notifications.addresses import email_fault
-from server.plan_terms import read_terms
+from server.plans.terms import read_terms
 from server.settings import Settings
 from server.vocabulary import TARGET_TYPES
 from storage.records import Json

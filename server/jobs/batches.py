@@ -16,7 +16,7 @@ from server.convert.batches import item_content, plan_request
 from server.convert.plans import life_of_plan, write_plan
 from server.errors import Busy, OutOfTime, WorkerLost
 from server.jobs.attempts import reason_of, unless_cancelled
-from server.plan_preparing import PreparedPlan
+from server.plans.preparing import PreparedPlan
 from server.workflows.rebalance import RebalanceWorkflow
 from storage.batches import BatchChunk, BatchItem, BatchRepository, RebalanceBatch
 from storage.change_feed import ChangeFeed

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from server.errors import Fault, InvalidRequest, OutOfTime
-from server.plan_states import SERVICE
+from server.plans.states import SERVICE
 from storage.records import Cursor
 
 # The stubs' class is generic, the library's is not.

@@ -11,11 +11,11 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from server.convert.faults import Faults
 from server.convert.plan_workflow import read_comment, read_reports
-from server.plan_books import close_books
-from server.plan_changes import LockedPlan
-from server.plan_executions import record_reports
-from server.plan_reading import read_plan
-from server.plan_states import PlanAction, PlanStatus
+from server.plans.books import close_books
+from server.plans.changes import LockedPlan
+from server.plans.executions import record_reports
+from server.plans.reading import read_plan
+from server.plans.states import PlanAction, PlanStatus
 from server.settings import Settings
 from storage.database import Database
 from storage.plan_records import PlanSummary

@@ -10,8 +10,8 @@ from server.compute.tasks import run_rebalance
 from server.convert.answers import to_json
 from server.convert.plans import write_plan
 from server.loading import MarketLoader
-from server.plan_keeping import Keeping, Kept, finished, keep_plan
-from server.plan_preparing import PlanPreparer, PreparedPlan
+from server.plans.keeping import Keeping, Kept, finished, keep_plan
+from server.plans.preparing import PlanPreparer, PreparedPlan
 from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Connection, Database

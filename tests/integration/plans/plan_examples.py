@@ -15,9 +15,9 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from server.convert.answers import timestamp, to_json
 from server.households import load_household
-from server.plan_exposure import exposed_trades, exposure_of
-from server.plan_hash import plan_hash
-from server.plan_opening import NewPlan, open_plan
+from server.plans.exposure import exposed_trades, exposure_of
+from server.plans.hash import plan_hash
+from server.plans.opening import NewPlan, open_plan
 from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database

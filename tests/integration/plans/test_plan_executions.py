@@ -36,7 +36,7 @@ from portfolio_optimization.v1 import plan_workflow_pb2 as pb
 
 from server.convert.answers import timestamp
 from server.errors import InvalidRequest
-from server.plan_positions import position_of, replay
+from server.plans.positions import position_of, replay
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.errors import Conflict

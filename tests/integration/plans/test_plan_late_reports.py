@@ -31,7 +31,7 @@ from plan_examples import (
 from portfolio_optimization.v1 import plan_workflow_pb2 as pb
 
 from server.convert.answers import timestamp
-from server.plan_positions import Position, position_of, replay
+from server.plans.positions import Position, position_of, replay
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.errors import Conflict

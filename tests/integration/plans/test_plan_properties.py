@@ -29,7 +29,7 @@ from plan_examples import (
 from portfolio_optimization.v1 import plan_workflow_pb2 as pb
 
 from server.errors import InvalidRequest
-from server.plan_positions import Position, position_of, replay
+from server.plans.positions import Position, position_of, replay
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.errors import Conflict

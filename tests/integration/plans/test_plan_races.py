@@ -31,7 +31,7 @@ from portfolio_optimization.v1 import plan_workflow_pb2 as pb
 
 from server.errors import NotReady
 from server.households import load_household
-from server.plan_states import PlanStatus
+from server.plans.states import PlanStatus
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database
 from storage.events import EventRepository

@@ -38,7 +38,7 @@ from portfolio_optimization.v1 import plan_workflow_pb2 as pb
 
 from server.convert.answers import timestamp
 from server.errors import InvalidRequest
-from server.plan_states import PlanStatus
+from server.plans.states import PlanStatus
 from server.settings import Settings
 from server.workflows.plans import PlanWorkflow
 from storage.database import Database

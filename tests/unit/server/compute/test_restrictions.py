@@ -21,7 +21,7 @@ from server.compute.restrictions import (
     restrict,
 )
 from server.errors import NotReady
-from server.plan_preparing import account_state
+from server.plans.preparing import account_state
 from storage.records import Portfolio, PriceTable, TaxLot
 
 DAY = date(2024, 7, 3)

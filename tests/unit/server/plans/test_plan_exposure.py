@@ -12,7 +12,7 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from kernel.rebalancing.household import Account, Household, HouseholdLot, IdenticalInstruments, RealizedLoss
 from kernel.rebalancing.lots import TaxLot
 from kernel.rebalancing.tax_rules import TaxRuleSet
-from server.plan_exposure import day_of, exposed_trades, exposure_of, growth
+from server.plans.exposure import day_of, exposed_trades, exposure_of, growth
 from storage.records import Json
 
 DAY = date(2026, 11, 20)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from server.plan_hash import PlanHash, plan_hash, position_parts
+from server.plans.hash import PlanHash, plan_hash, position_parts
 from storage.records import Holding, Portfolio, TaxLot
 
 LOT = TaxLot(

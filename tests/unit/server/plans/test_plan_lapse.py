@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from server.plan_hash import position_parts
-from server.plan_lapse import Present, reason_to_lapse
-from server.plan_positions import position_of, to_stored
+from server.plans.hash import position_parts
+from server.plans.lapse import Present, reason_to_lapse
+from server.plans.positions import position_of, to_stored
 from storage.plan_records import PlanState
 from storage.records import Holding, Portfolio
 

@@ -22,7 +22,7 @@ from kernel.rebalancing.lots import GainRates, LotMethod, Sale, TaxLot, Term
 from kernel.rebalancing.tax import NetGains
 from kernel.rebalancing.tax_rules import TaxRuleSet
 from kernel.rebalancing.wash_parts import part_id
-from server.plan_ledger import Ledger, LedgerRules, OpenSale, PlannedLot, fill_id, left_of_plan, lots_to_sell, net_of
+from server.plans.ledger import Ledger, LedgerRules, OpenSale, PlannedLot, fill_id, left_of_plan, lots_to_sell, net_of
 from storage.plan_records import PlanExecution
 
 DAY = date(2026, 11, 20)

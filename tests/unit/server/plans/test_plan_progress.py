@@ -11,8 +11,8 @@ from portfolio_optimization.v1 import trade_pb2
 
 from server.convert.faults import Faults
 from server.errors import InvalidRequest
-from server.plan_positions import Position, after_execution, from_stored, replay, to_stored, weights
-from server.plan_progress import advanced, all_closed, check_fits, progress_of, summary
+from server.plans.positions import Position, after_execution, from_stored, replay, to_stored, weights
+from server.plans.progress import advanced, all_closed, check_fits, progress_of, summary
 from storage.plan_records import PlanExecution
 
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)

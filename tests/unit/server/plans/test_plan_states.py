@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from server.plan_states import (
+from server.plans.states import (
     OPEN,
     TRANSITIONS,
     PlanAction,

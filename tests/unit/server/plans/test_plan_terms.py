@@ -9,7 +9,7 @@ import pytest
 from portfolio_optimization.v1.policies_pb2 import RebalancingPreferences
 
 from server.errors import NotReady
-from server.plan_terms import PlanTerms, lapses_at, read_terms, terms_of
+from server.plans.terms import PlanTerms, lapses_at, read_terms, terms_of
 from server.settings import Settings
 from storage.records import Portfolio
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 from server.listing import listed
-from server.plan_hash import POSITION_PARTS, position_parts
-from server.plan_positions import Position, cash_with_flow, from_stored, position_of
-from server.plan_states import OPEN, PlanStatus
+from server.plans.hash import POSITION_PARTS, position_parts
+from server.plans.positions import Position, cash_with_flow, from_stored, position_of
+from server.plans.states import OPEN, PlanStatus
 from server.specs import CASH
 from storage.plan_records import PlanState
 from storage.records import Portfolio

@@ -12,9 +12,9 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from server.convert.plan_events import rebalance_plan_status_changed
 from server.convert.plan_workflow import write_workflow
-from server.plan_lapse import Present, may_lapse, reason_to_lapse
-from server.plan_reading import read_parts, stored_plan
-from server.plan_states import (
+from server.plans.lapse import Present, may_lapse, reason_to_lapse
+from server.plans.reading import read_parts, stored_plan
+from server.plans.states import (
     OPEN,
     SERVICE,
     PlanAction,
@@ -23,8 +23,8 @@ from server.plan_states import (
     require_possible,
     require_target,
 )
-from server.plan_terms import lapses_at, terms_of
-from server.plan_washes import later_wash_sale, worse_exposure
+from server.plans.terms import lapses_at, terms_of
+from server.plans.washes import later_wash_sale, worse_exposure
 from server.settings import Settings
 from storage.database import Connection
 from storage.errors import Conflict, NotFound

@@ -10,10 +10,10 @@ from decimal import Decimal
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from server.convert.plan_events import rebalance_plan_proposed
-from server.plan_hash import PlanHash
-from server.plan_positions import position_of, to_stored
-from server.plan_states import PlanStatus
-from server.plan_terms import lapses_at, terms_of
+from server.plans.hash import PlanHash
+from server.plans.positions import position_of, to_stored
+from server.plans.states import PlanStatus
+from server.plans.terms import lapses_at, terms_of
 from server.settings import Settings
 from storage.database import Connection
 from storage.plan_records import PlanState, PlanTransition

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from server.convert.faults import Faults
 from server.convert.plan_events import rebalance_execution_recorded
 from server.convert.plan_workflow import CLOCK_DIFFERENCE, Report, as_report
-from server.plan_books import close_books, enter_fills
-from server.plan_changes import LockedPlan
-from server.plan_lapse import differences, may_lapse
-from server.plan_positions import from_stored, position_of, to_stored
-from server.plan_progress import TradeKey, TradeProgress, advanced, all_closed, check_fits, progress_of, summary
-from server.plan_states import SERVICE, PlanAction, PlanStatus, require_possible
-from server.plan_terms import lapses_at
+from server.plans.books import close_books, enter_fills
+from server.plans.changes import LockedPlan
+from server.plans.lapse import differences, may_lapse
+from server.plans.positions import from_stored, position_of, to_stored
+from server.plans.progress import TradeKey, TradeProgress, advanced, all_closed, check_fits, progress_of, summary
+from server.plans.states import SERVICE, PlanAction, PlanStatus, require_possible
+from server.plans.terms import lapses_at
 from server.trade_days import trade_day
 from storage.database import Connection
 from storage.errors import Conflict

@@ -9,7 +9,7 @@ from decimal import Decimal
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 
 from server.households import is_retirement, load_household, rules_of, tax_settings
-from server.plan_exposure import day_of, exposed_trades, exposure_of, growth
+from server.plans.exposure import day_of, exposed_trades, exposure_of, growth
 from storage.database import Connection
 from storage.identical_instruments import IdenticalInstrumentRepository
 from storage.plan_records import LaterTrades, PlanState

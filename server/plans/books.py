@@ -14,10 +14,10 @@ from kernel.rebalancing.tax import NetGains
 from server.convert.accounts import with_figures
 from server.errors import Fault, InvalidRequest, NotReady
 from server.households import LoadedHousehold, load_household, store_household, tax_settings
-from server.plan_changes import LockedPlan
-from server.plan_ledger import Ledger, LedgerRules, net_of
-from server.plan_positions import Position, after_execution, position_of, replay
-from server.plan_remainders import StillSold, as_stored, executed_losses, sales_are_closed, still_sold
+from server.plans.changes import LockedPlan
+from server.plans.ledger import Ledger, LedgerRules, net_of
+from server.plans.positions import Position, after_execution, position_of, replay
+from server.plans.remainders import StillSold, as_stored, executed_losses, sales_are_closed, still_sold
 from server.tax_figures import figures_after
 from server.trade_days import trade_day
 from storage.database import Connection

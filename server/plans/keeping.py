@@ -10,11 +10,11 @@ from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from server.compute.rebalance import RebalanceAnswer
 from server.convert.answers import timestamp, to_json
 from server.convert.plans import life_of_plan
-from server.plan_exposure import exposed_trades, exposure_of
-from server.plan_hash import PlanHash, plan_hash
-from server.plan_opening import NewPlan, open_plan
-from server.plan_preparing import PreparedPlan
-from server.plan_reading import workflow_message
+from server.plans.exposure import exposed_trades, exposure_of
+from server.plans.hash import PlanHash, plan_hash
+from server.plans.opening import NewPlan, open_plan
+from server.plans.preparing import PreparedPlan
+from server.plans.reading import workflow_message
 from server.settings import Settings
 from storage.database import Connection
 from storage.rebalances import RebalanceRepository

@@ -14,8 +14,8 @@ from kernel.rebalancing.household import Household, RealizedLoss
 from kernel.rebalancing.money import ZERO
 from kernel.rebalancing.wash_parts import is_part_of
 from server.households import LoadedHousehold
-from server.plan_ledger import OpenSale, PlannedLot, left_of_plan
-from server.plan_progress import progress_of
+from server.plans.ledger import OpenSale, PlannedLot, left_of_plan
+from server.plans.progress import progress_of
 from server.tax_history import History, window_of, with_history
 from storage.database import Connection
 from storage.plan_records import PlanExecution

@@ -1,0 +1,1 @@
+"""The way of rebalance plans: made, kept, proposed, approved, executed, lapsed."""
