@@ -75,6 +75,8 @@ def _read_tracking_benchmark(message: pb.RebalanceConstraints, faults: Faults) -
     field = "constraints.tracking_benchmark_id"
     if message.tracking_benchmark_id and not message.max_tracking_error:
         faults.add(field, "belongs to max_tracking_error")
+    if message.tracking_benchmark_id and message.distance == pb.TRADE_DISTANCE_TRACKING_RISK:
+        faults.add(field, "cannot stand beside the distance TRACKING_RISK, which is measured from the target")
     return faults.identifier(field, message.tracking_benchmark_id, required=False)
 
 
