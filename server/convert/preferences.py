@@ -29,6 +29,7 @@ from server.convert.trade_limits import (
 from server.notifications.addresses import email_fault
 from server.plans.terms import read_terms
 from server.settings import Settings
+from server.trading_days import DEFAULT_EXCHANGE
 from server.vocabulary import TARGET_TYPES
 from storage.records import Json
 
@@ -42,7 +43,6 @@ _REBALANCING_NUMBERS = ("approval_validity_hours", "max_price_move", "max_weight
 _SUM_TOLERANCE = 1e-9
 _MARKET = re.compile(r"[A-Z0-9]{4}")
 _MOST_ADDRESSES = 100
-_DEFAULT_EXCHANGE = "XNYS"
 _DEFAULT_THRESHOLD = 0.05
 
 
@@ -161,7 +161,7 @@ def with_defaults(
     filled, terms = policies_pb2.RebalancingPreferences(), read_terms(stored, settings)
     filled.CopyFrom(stored)
     filled.target_type = stored.target_type or "optimal"
-    filled.exchange = stored.exchange or _DEFAULT_EXCHANGE
+    filled.exchange = stored.exchange or DEFAULT_EXCHANGE
     for name, default in _DEFAULT_WORDS.items():
         if not stored.HasField(name):  # type: ignore[arg-type]
             setattr(filled, name, default)

@@ -18,8 +18,8 @@ from server.plans.changes import LockedPlan
 from server.plans.ledger import Ledger, LedgerRules, net_of
 from server.plans.positions import Position, after_execution, position_of, replay
 from server.plans.remainders import StillSold, as_stored, executed_losses, sales_are_closed, still_sold
+from server.plans.trade_days import trade_day
 from server.tax_figures import figures_after
-from server.trade_days import trade_day
 from storage.database import Connection
 from storage.plan_records import PlanExecution
 from storage.portfolios import PortfolioRepository

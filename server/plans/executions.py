@@ -14,7 +14,7 @@ from server.plans.positions import from_stored, position_of, to_stored
 from server.plans.progress import TradeKey, TradeProgress, advanced, all_closed, check_fits, progress_of, summary
 from server.plans.states import SERVICE, PlanAction, PlanStatus, require_possible
 from server.plans.terms import lapses_at
-from server.trade_days import trade_day
+from server.plans.trade_days import trade_day
 from storage.database import Connection
 from storage.errors import Conflict
 from storage.plan_records import PlanExecution

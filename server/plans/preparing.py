@@ -20,6 +20,7 @@ from server.convert.rebalance import read_rebalance
 from server.convert.text_values import shortest_decimal
 from server.errors import NotReady
 from server.loading import Holdings, MarketLoader
+from server.plans.trade_days import exchange_of
 from server.policies import load_policy, policy_inputs, with_preferences
 from server.preparing import with_stored
 from server.rebalance_specs import RebalanceSpec
@@ -193,9 +194,3 @@ def instrument_states(instruments: Iterable[Instrument]) -> dict[str, Instrument
     return {
         found.id: InstrumentState(found.status, found.lot_size, found.required_option_level) for found in instruments
     }
-
-
-def exchange_of(portfolio: Portfolio) -> str:
-    """The exchange whose trading days a portfolio follows."""
-    rebalancing = portfolio.preferences.get("rebalancing", {})
-    return str(rebalancing.get("exchange") or "XNYS")

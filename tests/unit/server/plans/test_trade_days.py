@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.trade_days import trade_day
+from server.plans.trade_days import trade_day
 from storage.records import Portfolio
 
 EVENING = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)

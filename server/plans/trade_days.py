@@ -10,18 +10,21 @@ from server.trading_days import DEFAULT_EXCHANGE, TradingDays
 from storage.records import Portfolio
 
 
+def exchange_of(portfolio: Portfolio) -> str:
+    """The exchange whose trading days a portfolio follows; New York unless its preferences name another."""
+    return str((portfolio.preferences.get("rebalancing") or {}).get("exchange") or DEFAULT_EXCHANGE)
+
+
 async def trade_day(portfolio: Portfolio, moment: datetime) -> date:
     """The trade date of an execution.
 
     Args:
-        portfolio: Whose preferences name the exchange; without one it is New York.
+        portfolio: Whose exchange it is.
         moment: When it was executed.
     """
-    preferences = portfolio.preferences.get("rebalancing") or {}
-    exchange = str(preferences.get("exchange") or DEFAULT_EXCHANGE)
     try:
         # The first calendar of a process takes its time, in which others go on.
-        return await asyncio.to_thread(_local_date, exchange, moment)
+        return await asyncio.to_thread(_local_date, exchange_of(portfolio), moment)
     except ProblemError:
         # An exchange that nobody knows, brought in by a file, must keep no execution from being recorded.
         return moment.astimezone(UTC).date()
