@@ -27,7 +27,17 @@ from storage.plans import PlanRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.rebalances import RebalanceRepository
-from storage.records import Holding, Instrument, Portfolio, PriceTable, RebalanceRequest, RebalanceResult, TaxLot
+from storage.records import (
+    Holding,
+    Instrument,
+    Portfolio,
+    PriceTable,
+    RebalanceRequest,
+    RebalanceResult,
+    TaxLot,
+    Transaction,
+)
+from storage.transactions import TransactionRepository
 
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 20)
@@ -257,3 +267,25 @@ async def approved(plans: PlanWorkflow, rebalance_id: str) -> None:
 def changed(stored: Portfolio, **changes: Any) -> Portfolio:
     """The portfolio as somebody puts it now."""
     return replace(stored, updated_at=datetime.now(UTC), **changes)
+
+
+def word(workflow: plan_workflow_pb2.PlanWorkflow) -> str:
+    return plan_workflow_pb2.RebalancePlanStatus.Name(workflow.status).removeprefix("REBALANCE_PLAN_STATUS_").lower()
+
+
+async def ready(plans: PlanWorkflow, database: Database, *orders: Order, portfolio_id: str = "one") -> str:
+    """An approved plan."""
+    plan = await propose(database, orders or (SALE, PURCHASE), portfolio_id)
+    await approved(plans, plan)
+    return plan
+
+
+async def transactions(database: Database, portfolio_id: str = "one") -> tuple[Transaction, ...]:
+    async with database.transaction() as connection:
+        return await TransactionRepository(connection).page(portfolio_id, 1000)
+
+
+def tax_of(stored: Portfolio) -> tuple[Decimal, Decimal]:
+    """Short-term and long-term gains of the year so far."""
+    tax = stored.account.get("tax", {})
+    return Decimal(tax.get("realized_short_term_amount", "0")), Decimal(tax.get("realized_long_term_amount", "0"))

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
+import grpc
 import numpy as np
+import pytest
 from google.protobuf.message import Message
-from portfolio_optimization.v1 import instruments_pb2, portfolio_data_pb2
+from portfolio_optimization.v1 import common_pb2, instruments_pb2, portfolio_data_pb2
 from portfolio_optimization.v1 import rebalancing_pb2 as pb
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceStub
 from portfolio_optimization.v1.rebalancing_service_pb2_grpc import RebalancingServiceStub
@@ -18,6 +20,13 @@ from portfolio_optimization.v1.rebalancing_service_pb2_grpc import RebalancingSe
 from tests.integration.server.data_examples import price_block, price_header
 from tests.integration.server.open_service import OpenService
 
+Account, Constraints, Lot = portfolio_data_pb2.AccountSettings, pb.RebalanceConstraints, portfolio_data_pb2.TaxLot
+OPTIMAL, INFEASIBLE = common_pb2.OUTCOME_STATUS_OPTIMAL, common_pb2.OUTCOME_STATUS_INFEASIBLE
+MARGIN = Account(margin_enabled=True)
+FREE = Constraints(commission_per_trade_amount="0", market_impact_bps=0.0)
+TOP_RATES = portfolio_data_pb2.TaxSettings(short_term_rate=0.4, long_term_rate=0.2)
+TWO = {"ALPHA": 30, "BETA": 16}
+HALF = {"ALPHA": 0.5, "BETA": 0.5}
 # The day after the last one of prices is a holiday, and the day after that one is a Friday.
 LAST_DAY, HOLIDAY, NEXT_DAY, SETTLED_DAY = "2024-07-03", "2024-07-04", "2024-07-05", "2024-07-08"
 DAYS = 300
@@ -217,3 +226,16 @@ def _moves(name: str, held: int, aim: Decimal, state: tuple[bool, bool]) -> list
     least = -held if short_of_cash else max(min(low, 0), -held)
     every = [0] if fixed else range(least, max(high, 0) + 1)
     return [move for move in every if not move or move == -held or abs(move) * price >= SMALLEST]
+
+
+def refusal(desk: EdgeDesk, portfolio_id: str, *arguments: Any, **fields: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        desk.plan(portfolio_id, *arguments, **fields)
+    return caught.value
+
+
+def is_best(plan: Any, least: Decimal) -> bool:
+    """Whether a plan is as good as the best one that trying all of them found."""
+    assert plan.outcome.status == OPTIMAL, plan.outcome.message
+    assert Decimal(plan.quality.lower_bound_amount) <= least + Decimal("0.01")
+    return abs(Decimal(plan.quality.objective_amount) - least) <= Decimal("0.01")
