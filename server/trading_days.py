@@ -209,16 +209,6 @@ class TradingDays:
             return ()
         return tuple(day for day in self.between(after, until) if day > after and self._begins_period(rule, day))
 
-    def next_due(self, schedule: Schedule | str, after: date) -> date | None:
-        """The first day after another on which a schedule looks; None for MANUAL."""
-        rule = Schedule(schedule)
-        if rule is Schedule.MANUAL:
-            return None
-        day = self.first_after(after)
-        while not self._begins_period(rule, day):
-            day = self.first_after(day)
-        return day
-
     def settlement_calendar(self, first: date, last: date) -> SettlementCalendar:
         """Trading and settlement days, both ends in and as far as they are known, with the cycles of the exchange.
 

@@ -131,21 +131,3 @@ def power_law_impact(
     require_amount("daily_value", daily_value, positive=True)
     size = abs(value)
     return coefficient * daily_volatility * size * (size / daily_value).sqrt()
-
-
-def power_law_impact_bps(
-    participation: Decimal, daily_volatility: Decimal, coefficient: Decimal = Decimal(1)
-) -> Decimal:
-    """The 3/2-power law per unit traded: a square root.
-
-        10000 b sigma participation^(1/2)
-
-    Args:
-        participation: Traded value over average daily value, >= 0.
-        daily_volatility: sigma of the instrument, per day.
-        coefficient: b, of the order of 1.
-
-    Returns:
-        Basis points of the traded value.
-    """
-    return _BPS * coefficient * daily_volatility * participation.sqrt()

@@ -143,10 +143,6 @@ class TradeProgram:
         """Minimises the left-hand side of a limit; its bound is in the units of the program."""
         return self._solve(self._measures[name], search)
 
-    def most_cash(self, search: SearchSettings) -> SearchResult:
-        """Maximises the cash after trading within all other limits; its bound has no meaning."""
-        return self.least("min_cash_amount", search)
-
     def _scale(self, position: Position) -> Scale:
         whole = not _is_continuous(position, self._total)
         shares = position.increment if whole else self._unit / position.price

@@ -172,20 +172,6 @@ def tax_on(gains: NetGains, rules: TaxRules) -> TaxBill:
     return TaxBill(gains, to_cents(tax), deduction, carried_short, loss - deduction - carried_short)
 
 
-def tax_of_sales(sales: Iterable[LotSale], year_to_date: NetGains, rules: TaxRules) -> SalesTax:
-    """Tax that sales add to what the year has realised already: netting makes it differ from rate times gain.
-
-    Args:
-        sales: The planned lot sales.
-        year_to_date: Net gains realised this year, losses carried in included.
-        rules: Rates, limit and the value of a carried loss.
-
-    Returns:
-        The bills without and with the sales, and their difference.
-    """
-    return _added(net_gains(sales), year_to_date, rules, NetGains())
-
-
 def tax_of_settled(
     sales: Iterable[SettledSale], year_to_date: NetGains, rules: TaxRules, used: NetGains | None = None
 ) -> SalesTax:

@@ -152,6 +152,10 @@ def test_no_file_is_long() -> None:
     assert not [f"{m.name}: {m.lines} lines" for m in all_modules() if m.lines > LONGEST_FILE]
 
 
+def test_no_file_of_tests_is_long() -> None:
+    assert not [f"{m.name}: {m.lines} lines" for m in modules("tests") if m.lines > LONGEST_FILE]
+
+
 def test_most_files_are_short() -> None:
     assert share([m.lines for m in all_modules()], USUAL_FILE) >= USUALLY
 

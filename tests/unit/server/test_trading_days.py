@@ -55,7 +55,6 @@ def test_due_is_the_first_session_of_every_period(new_york, schedule):
     wanted = tuple(day for day in earliest.values() if first < day <= last)
     assert new_york.due(schedule, first, last) == wanted
     assert new_york.due(schedule.value, first, last) == wanted
-    assert new_york.next_due(schedule, first) == wanted[0]
 
 
 def test_due_at_the_edges(new_york):
@@ -63,7 +62,6 @@ def test_due_at_the_edges(new_york):
     assert new_york.due("daily", date(2026, 1, 2), date(2026, 1, 2)) == ()
     assert new_york.due("daily", date(2026, 1, 5), date(2026, 1, 2)) == ()
     assert new_york.due("manual", date(2026, 1, 2), date(2027, 1, 2)) == ()
-    assert new_york.next_due("manual", date(2026, 1, 2)) is None
     with pytest.raises(ValueError, match="yearly"):
         new_york.due("yearly", date(2026, 1, 2), date(2027, 1, 2))
 

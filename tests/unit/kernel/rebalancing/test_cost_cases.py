@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from kernel.rebalancing.costs import CostModel, PowerImpact, power_law_impact, power_law_impact_bps, trade_cost
+from kernel.rebalancing.costs import CostModel, PowerImpact, power_law_impact, trade_cost
 from tests.unit.kernel.rebalancing.golden_cases import load_cases
 
 CASES = load_cases("transaction_cost")
@@ -21,8 +21,10 @@ def test_linear_and_power_law():
 
 def test_square_root_per_unit():
     inputs = CASES["tc-02"]["inputs"]
-    bps = power_law_impact_bps(inputs["participation"], inputs["daily_vol"], inputs["b"])
-    assert bps == CASES["tc-02"]["expected"]["impact_bps"]
+    daily = Decimal(10**6)
+    traded = inputs["participation"] * daily
+    impact = power_law_impact(traded, inputs["daily_vol"], daily, inputs["b"])
+    assert 10_000 * impact / traded == CASES["tc-02"]["expected"]["impact_bps"]
 
 
 def test_growth_with_size():

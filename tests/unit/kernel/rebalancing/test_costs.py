@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.errors import ProblemError
-from kernel.rebalancing.costs import CostModel, power_law_impact, power_law_impact_bps, trade_cost
+from kernel.rebalancing.costs import CostModel, power_law_impact, trade_cost
 
 STANDARD = CostModel(Decimal("5.00"), Decimal(15))
 
@@ -40,8 +40,9 @@ def test_four_times_the_size_costs_eight_times_the_impact():
 
 
 def test_impact_per_unit_is_a_square_root():
-    assert power_law_impact_bps(Decimal("0.01"), Decimal("0.02")) == Decimal(20)
-    assert power_law_impact_bps(Decimal("0.04"), Decimal("0.02"), Decimal("0.5")) == Decimal(20)
+    volatility, daily = Decimal("0.02"), Decimal(10_000)
+    assert power_law_impact(daily / 100, volatility, daily) == Decimal("0.0020") * daily / 100
+    assert power_law_impact(daily / 25, volatility, daily, Decimal("0.5")) == Decimal("0.0020") * daily / 25
 
 
 def test_malformed_input_is_refused():

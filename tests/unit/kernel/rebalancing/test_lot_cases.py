@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kernel.rebalancing.household import WashPolicies
-from kernel.rebalancing.lot_advice import GainsBudget, select_within_budget, wait_or_sell
+from kernel.rebalancing.lot_advice import wait_or_sell
 from kernel.rebalancing.lots import (
     GainRates,
     LotMethod,
@@ -19,7 +19,9 @@ from kernel.rebalancing.lots import (
     select_lots,
     select_specific,
 )
-from kernel.rebalancing.tax import NetGains, TaxRules, tax_of_sales
+from kernel.rebalancing.request import TradeLimits, TradeRequest, TradeTax
+from kernel.rebalancing.tax import NetGains, TaxRules, net_gains, tax_on
+from kernel.rebalancing.trades import plan_trades
 from kernel.rebalancing.wash_ledger import settle_ledger
 from kernel.rebalancing.wash_sales import AccountPurchase, AccountSale
 from tests.unit.kernel.rebalancing.golden_cases import load_cases
@@ -108,24 +110,41 @@ def test_losses_then_long_gains_then_short_gains():
     assert [sale.term for sale in sales[2:]] == [Term.LONG, Term.LONG, Term.SHORT]
 
 
+def plan_within_budget(increment):
+    inputs = CASES["lot-06"]["inputs"]
+    lots, shares = lots_of("lot-06"), Decimal(inputs["sell_shares"])
+    budget = Decimal(inputs["max_realized_gains"])
+    tax = TradeTax(
+        {"X": tuple(lots)}, TaxRules(GainRates(Decimal("0.408"), Decimal("0.238"))), NetGains(), SOLD_ON, LotMethod.HIFO
+    )
+    return plan_trades(
+        TradeRequest(
+            {"X": shares},
+            Decimal(0),
+            {"X": Decimal(inputs["price"])},
+            {},
+            increments={"X": increment},
+            limits=TradeLimits(max_realized_gain=budget),
+            tax=tax,
+            price_limits=True,
+        )
+    )
+
+
 def test_a_gains_budget_stops_within_a_lot():
-    inputs, expected = CASES["lot-06"]["inputs"], CASES["lot-06"]["expected"]
-    sale = Sale(Decimal(inputs["sell_shares"]), Decimal(inputs["price"]), SOLD_ON, RULES.long_term_months)
-    rates = GainRates(Decimal("0.408"), Decimal("0.238"))
-    budget = GainsBudget(Decimal(inputs["max_realized_gains"]))
-    result = select_within_budget(lots_of("lot-06"), sale, LotMethod.HIFO, rates, budget)
-    assert sold_by_lot(result.sales) == expected["sold"]
-    assert (result.gain, result.unsold, result.reason) == (expected["gain"], expected["unsold"], expected["reason"])
+    expected, plan = CASES["lot-06"]["expected"], plan_within_budget(Decimal(1))
+    (trade,) = plan.trades
+    assert sold_by_lot(plan.lot_sales["X"]) == expected["sold"]
+    assert plan.tax.gains.total == expected["gain"]
+    assert 100 - trade.quantity == expected["unsold"]
+    assert [limit.name for limit in plan.limits if limit.binding] == ["max_realized_gain_amount"]
 
 
 def test_fractions_use_the_whole_budget():
-    inputs = CASES["lot-06"]["inputs"]
-    sale = Sale(Decimal(inputs["sell_shares"]), Decimal(inputs["price"]), SOLD_ON, RULES.long_term_months)
-    rates = GainRates(Decimal("0.408"), Decimal("0.238"))
-    budget = GainsBudget(Decimal(inputs["max_realized_gains"]), Decimal("0.001"))
-    result = select_within_budget(lots_of("lot-06"), sale, LotMethod.HIFO, rates, budget)
-    assert result.unsold == Decimal("48.889")
-    assert result.gain == Decimal("99.99")
+    plan = plan_within_budget(Decimal("0.001"))
+    (trade,) = plan.trades
+    assert 100 - trade.quantity == Decimal("48.889")
+    assert plan.tax.gains.total == Decimal("99.99")
 
 
 def test_least_tax_per_money_raised_comes_first():
@@ -135,7 +154,7 @@ def test_least_tax_per_money_raised_comes_first():
         lot = TaxLot(entry["symbol"], Decimal(entry["shares"]), Decimal(entry["unit_cost"]), dt.date(2020, 1, 2))
         sale = Sale(lot.quantity, Decimal(entry["price"]), SOLD_ON, RULES.long_term_months)
         (part,) = select_lots([lot], sale, LotMethod.LEAST_TAX, rules.rates)
-        raised.append((tax_of_sales([part], NetGains(), rules).additional_tax / part.proceeds, part))
+        raised.append((tax_on(net_gains([part]), rules).tax / part.proceeds, part))
     parts = [part for _, part in sorted(raised, key=lambda entry: entry[0])]
     assert [part.lot.lot_id for part in parts] == expected["order"]
     assert list(itertools.accumulate(part.proceeds for part in parts)) == expected["cumulative_proceeds"]
