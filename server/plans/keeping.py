@@ -21,9 +21,18 @@ from storage.rebalances import RebalanceRepository
 from storage.records import COMPLETED, Event, Json, RebalanceRequest, RebalanceResult
 
 
-def finished(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> tuple[RebalanceRequest, PlanHash]:
-    """The request as it is kept; the plan gets its time and the hash of what it was made from."""
-    request = _request(prepared.message, response)
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A plan as it is kept: its request, what it was made from, and what its trades meet in the household."""
+
+    request: RebalanceRequest
+    input_hash: PlanHash
+    exposure: Json
+
+
+def finished(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> Finished:
+    """Give the plan its time and the hash of what it was made from."""
+    request, exposure = _request(prepared.message, response), _exposure(prepared, response)
     response.created_at.CopyFrom(timestamp(request.created_at))
     found = plan_hash(
         prepared.holdings.portfolio,
@@ -31,10 +40,10 @@ def finished(prepared: PreparedPlan, response: pb.RebalancePlanResponse) -> tupl
         prepared.rules,
         to_json(prepared.message),
         response.pricing_pack_id,
-        exposure=_exposure(prepared, response),
+        exposure=exposure,
     )
     response.input_hash = found.value
-    return request, found
+    return Finished(request, found, exposure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,8 @@ async def keep_plan(
     Returns:
         What has come of it. `response` of a new plan has its id and its workflow.
     """
-    request, found = finished(prepared, response)
+    found = finished(prepared, response)
+    request = found.request
     response.rebalance_id = request.id
     repository = RebalanceRepository(connection)
     _, created = await repository.create(request)
@@ -83,9 +93,9 @@ async def keep_plan(
             response,
             prepared.holdings.portfolio,
             prepared.holdings.prices,
-            found,
+            found.input_hash,
             keeping.settings,
-            _exposure(prepared, response),
+            found.exposure,
             prepared.last_transaction,
         )
         proposed = await open_plan(connection, plan, keeping.actor)
