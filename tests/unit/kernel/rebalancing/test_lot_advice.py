@@ -4,6 +4,9 @@ import datetime as dt
 import random
 from decimal import Decimal
 
+import pytest
+
+from kernel.errors import ProblemError
 from kernel.rebalancing.lot_advice import wait_or_sell
 from kernel.rebalancing.lots import GainRates, LotMethod, Sale, TaxLot, select_lots
 from kernel.rebalancing.request import TradeLimits, TradeRequest, TradeTax
@@ -31,7 +34,7 @@ def random_lots(generator):
     ]
 
 
-def plan_within(lots, method, quantity, price, budget):
+def plan_within(lots, method, quantity, price, budget, increment="1"):
     """The plan that is to sell so many shares, within a budget of gains."""
     held = sum(lot.quantity for lot in lots)
     kept = (held - quantity) / held
@@ -41,6 +44,7 @@ def plan_within(lots, method, quantity, price, budget):
         Decimal(0),
         {"X": price},
         {"X": kept},
+        increments={"X": Decimal(increment)},
         limits=TradeLimits(max_realized_gain=budget),
         tax=tax,
     )
@@ -76,6 +80,21 @@ def test_a_loss_further_on_pays_for_the_gain_before_it():
     assert trade.quantity == 20
     # A plan may pass its target by a share, not by two.
     assert not plan_within(lots, LotMethod.FIFO, 18, Decimal(10), Decimal(0)).trades
+
+
+def test_a_tiny_increment_uses_the_budget():
+    lots = [TaxLot("A", Decimal(1_000_000), Decimal("9.999999"), dt.date(2020, 1, 2))]
+    budget = Decimal("0.5")
+    plan = plan_within(lots, LotMethod.FIFO, 1_000_000, Decimal(10), budget, increment="0.000001")
+    (trade,) = plan.trades
+    assert abs(trade.quantity - 500_000) <= 10_000
+    assert plan.tax.gains.total <= budget
+
+
+@pytest.mark.parametrize("limit", ["-1", "NaN", "Infinity"])
+def test_malformed_budgets_are_refused(limit):
+    with pytest.raises(ProblemError, match=r"limits\.max_realized_gain"):
+        TradeLimits(max_realized_gain=Decimal(limit))
 
 
 def test_waiting_saves_the_difference_of_the_rates():
