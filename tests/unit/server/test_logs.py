@@ -1,12 +1,24 @@
 """What is logged, and what never is."""
 
 import logging
+from collections.abc import Iterator
 
 import httpx
 import pytest
+import structlog
 
 from server.logs import configure_logging
 from server.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """What is configured for the whole process is not left to other tests."""
+    levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
+    yield
+    structlog.reset_defaults()
+    for name in logging.root.manager.loggerDict:
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
