@@ -60,16 +60,17 @@ class LeverageSpec:
 
 @dataclass(frozen=True, slots=True)
 class RiskBudgetSpec:
-    """The largest share of an instrument or of a sector in the variance; one of the two is set."""
+    """The largest share of an instrument, of a sector or of a factor in the variance; one of the three is set."""
 
     instrument_id: str
     sector: str
     max_share: float
+    factor: str = ""
 
     @property
     def name(self) -> str:
         """The budget in the caller's words."""
-        return f"risk_budgets[{self.instrument_id or self.sector}].max_share"
+        return f"risk_budgets[{self.instrument_id or self.sector or self.factor}].max_share"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class ConstraintSpec:
     Attributes:
         risk_limits: Largest values of risk measures, by the contract's field (``max_cvar``).
         max_trade_size: Largest change of any weight but cash; `max_trade_sizes` replaces it per instrument.
+        factor_model_id: A stored factor model, whose exposures stand in place of `exposures`.
     """
 
     max_position_size: float | None = None
@@ -120,3 +122,4 @@ class ConstraintSpec:
     risk_budgets: tuple[RiskBudgetSpec, ...] = ()
     stress_scenarios: tuple[StressSpec, ...] = ()
     target_return: float | None = None
+    factor_model_id: str = ""

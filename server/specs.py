@@ -24,7 +24,7 @@ class ReturnsSpec:
         risk_aversion: Of the market, for the equilibrium.
         market_caps: They replace the instruments' own.
         half_life: In periods, of exponential weights.
-        factor_set_id: Of the factor model; empty = the newest.
+        factor_set_id: Of the factor model; empty = the newest. `factor_model_id` names a stored model instead.
         market_benchmark_id: Whose series is the market of the CAPM; empty = the instruments by capitalisation.
         market_premium: Annual excess return of the market; None = from its past.
         factor_premia: Annual, by factor; the past speaks for factors not named.
@@ -40,6 +40,7 @@ class ReturnsSpec:
     market_premium: float | None = None
     factor_premia: Mapping[str, float] = field(default_factory=dict)
     forecast_id: str = ""
+    factor_model_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class RiskSpec:
     Attributes:
         names: Of the rows of `Sigma`, the caller's own annual covariance; `covariance_id` names a stored one instead.
         half_life: In periods, of exponential weights.
-        factor_set_id: Of the factor model; empty = the newest.
+        factor_set_id: Of the factor model; empty = the newest. `factor_model_id` names a stored model instead.
         gerber_threshold: In standard deviations.
     """
 
@@ -61,6 +62,7 @@ class RiskSpec:
     factor_set_id: str = ""
     gerber_threshold: float = 0.5
     covariance_id: str = ""
+    factor_model_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +215,3 @@ class FrontierSpec:
     max_risk: float | None = None
     include_turning_points: bool = False
     resampling: ResamplingSpec | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FactorSpec:
-    """A factor analysis, checked. Empty factors = all of the set; dates are ISO or empty."""
-
-    portfolio_id: str
-    factors: tuple[str, ...] = ()
-    factor_set_id: str = ""
-    pricing_pack_id: str = ""
-    benchmark_id: str = ""
-    first_date: str = ""
-    last_date: str = ""
-    lookback_days: int = 0

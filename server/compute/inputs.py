@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernel.estimation.data_checks import Finding
+from kernel.factors.model import FactorModel
 from server.specs import CASH
 
 Floats = npt.NDArray[np.float64]
@@ -67,6 +68,35 @@ class FactorReturns:
 
 
 @dataclass(frozen=True, slots=True)
+class FactorModelInputs:
+    """A factor model, stored or just estimated, and what its explanations need.
+
+    Attributes:
+        id: Empty where it is not stored.
+        kind: ``time_series``, ``cross_sectional`` or ``statistical``.
+        model: Of all its instruments.
+        factor_kinds, definitions: (k,) what each factor is, in a word and in a sentence.
+        dates: (T,) days of `F`.
+        F: (T, k) simple returns of the factors.
+        standard_errors: (n, k) of the exposures; None where they are given.
+        r_squared: (n,) shares of the variance explained.
+        variance_inflation: (k,) at least 1.
+    """
+
+    id: str
+    kind: str
+    model: FactorModel
+    factor_kinds: tuple[str, ...]
+    definitions: tuple[str, ...]
+    dates: npt.NDArray[np.datetime64]
+    F: Floats
+    standard_errors: Floats | None
+    r_squared: Floats
+    condition_number: float
+    variance_inflation: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class MarketInputs:
     """A portfolio's universe on a pricing pack.
 
@@ -79,6 +109,7 @@ class MarketInputs:
         value: Total value of the portfolio, in its currency.
         market: The benchmark that is the market of the CAPM, where the model names one.
         factor_sets: Of the factor models, by the id that the model names.
+        factor_models: The stored ones, by their ids.
     """
 
     portfolio_id: str
@@ -92,6 +123,7 @@ class MarketInputs:
     benchmark: BenchmarkInputs | None = None
     market: BenchmarkInputs | None = None
     factor_sets: Mapping[str, FactorReturns] = field(default_factory=dict)
+    factor_models: Mapping[str, FactorModelInputs] = field(default_factory=dict)
 
     @property
     def ids(self) -> tuple[str, ...]:

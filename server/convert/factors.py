@@ -10,8 +10,8 @@ from kernel.factors.attribution import Contribution
 from server.compute.factors import FactorAnswer, FactorInputs
 from server.convert.answers import timestamp
 from server.convert.faults import Faults
+from server.factor_specs import FactorSpec
 from server.settings import Settings
-from server.specs import FactorSpec
 
 SPECIFIC = "specific"
 

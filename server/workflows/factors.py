@@ -16,9 +16,10 @@ from server.compute.tasks import run_factors
 from server.convert.answers import to_json
 from server.convert.factors import read_factors, write_factors
 from server.convert.faults import checked
+from server.factor_specs import FactorSpec
 from server.loading import MarketLoader
 from server.settings import Settings
-from server.specs import FactorSpec, ModelSpec
+from server.specs import ModelSpec
 from storage.database import Database
 from storage.factor_analyses import FactorAnalysisRepository
 from storage.factors import FactorRepository

@@ -297,17 +297,22 @@ Global___InstrumentValues: _TypeAlias = InstrumentValues  # noqa: Y015
 
 @_typing.final
 class RiskBudget(_message.Message):
-    """A limit on the share of an instrument or a sector in the variance of the portfolio."""
+    """A limit on the share of an instrument, a sector or a factor in the variance of the portfolio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
     SECTOR_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
     MAX_SHARE_FIELD_NUMBER: _builtins.int
     instrument_id: _builtins.str
     """Instrument of the universe."""
     sector: _builtins.str
     """Sector of the universe, by its name."""
+    factor: _builtins.str
+    """Factor of the risk model, which must be a FACTOR_MODEL; its share is x_k (Fx)_k over the variance, see
+    FactorRiskAttribution.
+    """
     max_share: _builtins.float
     """Largest share, fraction of the variance, above 0 to 1."""
     def __init__(
@@ -315,13 +320,14 @@ class RiskBudget(_message.Message):
         *,
         instrument_id: _builtins.str = ...,
         sector: _builtins.str = ...,
+        factor: _builtins.str = ...,
         max_share: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["instrument_id", b"instrument_id", "of", b"of", "sector", b"sector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["factor", b"factor", "instrument_id", b"instrument_id", "of", b"of", "sector", b"sector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instrument_id", b"instrument_id", "max_share", b"max_share", "of", b"of", "sector", b"sector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["factor", b"factor", "instrument_id", b"instrument_id", "max_share", b"max_share", "of", b"of", "sector", b"sector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_of: _TypeAlias = _typing.Literal["instrument_id", "sector"]  # noqa: Y015
+    _WhichOneofReturnType_of: _TypeAlias = _typing.Literal["instrument_id", "sector", "factor"]  # noqa: Y015
     _WhichOneofArgType_of: _TypeAlias = _typing.Literal["of", b"of"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_of) -> _WhichOneofReturnType_of | None: ...
 

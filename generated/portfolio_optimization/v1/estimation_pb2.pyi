@@ -279,6 +279,7 @@ class ExpectedReturnsModel(_message.Message):
     MARKET_PREMIUM_FIELD_NUMBER: _builtins.int
     FACTOR_PREMIA_FIELD_NUMBER: _builtins.int
     FORECAST_ID_FIELD_NUMBER: _builtins.int
+    FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
     method: Global___ExpectedReturnsMethod.ValueType
     """The method; required."""
     risk_aversion: _builtins.float
@@ -295,6 +296,10 @@ class ExpectedReturnsModel(_message.Message):
     """
     forecast_id: _builtins.str
     """For PROVIDED: a stored forecast in place of `values`; its first period is used."""
+    factor_model_id: _builtins.str
+    """For FACTOR_MODEL: a stored factor model of all instruments of the universe, in place of a set; its exposures and,
+    for factors not named in factor_premia, its factors' mean returns are used.
+    """
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """For PROVIDED: expected simple return per instrument, annual, fraction (0.08 = 8%), above -1; not in excess of the
@@ -324,10 +329,11 @@ class ExpectedReturnsModel(_message.Message):
         market_premium: _builtins.float | None = ...,
         factor_premia: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         forecast_id: _builtins.str = ...,
+        factor_model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days", "_market_premium", b"_market_premium", "_risk_aversion", b"_risk_aversion", "half_life_days", b"half_life_days", "market_premium", b"market_premium", "risk_aversion", b"risk_aversion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days", "_market_premium", b"_market_premium", "_risk_aversion", b"_risk_aversion", "factor_premia", b"factor_premia", "factor_set_id", b"factor_set_id", "forecast_id", b"forecast_id", "half_life_days", b"half_life_days", "market_benchmark_id", b"market_benchmark_id", "market_caps", b"market_caps", "market_premium", b"market_premium", "method", b"method", "risk_aversion", b"risk_aversion", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days", "_market_premium", b"_market_premium", "_risk_aversion", b"_risk_aversion", "factor_model_id", b"factor_model_id", "factor_premia", b"factor_premia", "factor_set_id", b"factor_set_id", "forecast_id", b"forecast_id", "half_life_days", b"half_life_days", "market_benchmark_id", b"market_benchmark_id", "market_caps", b"market_caps", "market_premium", b"market_premium", "method", b"method", "risk_aversion", b"risk_aversion", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__half_life_days: _TypeAlias = _typing.Literal["half_life_days"]  # noqa: Y015
     _WhichOneofArgType__half_life_days: _TypeAlias = _typing.Literal["_half_life_days", b"_half_life_days"]  # noqa: Y015
@@ -357,6 +363,7 @@ class RiskModel(_message.Message):
     FACTOR_SET_ID_FIELD_NUMBER: _builtins.int
     GERBER_THRESHOLD_FIELD_NUMBER: _builtins.int
     COVARIANCE_ID_FIELD_NUMBER: _builtins.int
+    FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
     method: Global___RiskModelMethod.ValueType
     """The method; required."""
     max_repair_distance: _builtins.float
@@ -373,6 +380,8 @@ class RiskModel(_message.Message):
     """
     covariance_id: _builtins.str
     """For PROVIDED: a stored covariance in place of `covariance`."""
+    factor_model_id: _builtins.str
+    """For FACTOR_MODEL: a stored factor model of all instruments of the universe, in place of a set."""
     @_builtins.property
     def covariance(self) -> Global___CovarianceMatrix:
         """For PROVIDED: the covariance matrix."""
@@ -387,10 +396,11 @@ class RiskModel(_message.Message):
         factor_set_id: _builtins.str = ...,
         gerber_threshold: _builtins.float | None = ...,
         covariance_id: _builtins.str = ...,
+        factor_model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_gerber_threshold", b"_gerber_threshold", "_half_life_days", b"_half_life_days", "_max_repair_distance", b"_max_repair_distance", "covariance", b"covariance", "gerber_threshold", b"gerber_threshold", "half_life_days", b"half_life_days", "max_repair_distance", b"max_repair_distance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gerber_threshold", b"_gerber_threshold", "_half_life_days", b"_half_life_days", "_max_repair_distance", b"_max_repair_distance", "covariance", b"covariance", "covariance_id", b"covariance_id", "factor_set_id", b"factor_set_id", "gerber_threshold", b"gerber_threshold", "half_life_days", b"half_life_days", "max_repair_distance", b"max_repair_distance", "method", b"method"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gerber_threshold", b"_gerber_threshold", "_half_life_days", b"_half_life_days", "_max_repair_distance", b"_max_repair_distance", "covariance", b"covariance", "covariance_id", b"covariance_id", "factor_model_id", b"factor_model_id", "factor_set_id", b"factor_set_id", "gerber_threshold", b"gerber_threshold", "half_life_days", b"half_life_days", "max_repair_distance", b"max_repair_distance", "method", b"method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gerber_threshold: _TypeAlias = _typing.Literal["gerber_threshold"]  # noqa: Y015
     _WhichOneofArgType__gerber_threshold: _TypeAlias = _typing.Literal["_gerber_threshold", b"_gerber_threshold"]  # noqa: Y015
@@ -941,6 +951,7 @@ class Provenance(_message.Message):
     FACTOR_EXPOSURES_ID_FIELD_NUMBER: _builtins.int
     FACTOR_SET_ID_FIELD_NUMBER: _builtins.int
     EXPECTED_RETURN_SHRINKAGE_FIELD_NUMBER: _builtins.int
+    FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
     pricing_pack_id: _builtins.str
     """Pricing pack used."""
     as_of: _builtins.str
@@ -975,6 +986,8 @@ class Provenance(_message.Message):
     """Set of factor returns used; empty = none."""
     expected_return_shrinkage: _builtins.float
     """Weight of the common value to which expected returns were shrunk, 0 to 1; absent when the method does not shrink."""
+    factor_model_id: _builtins.str
+    """Stored factor model of the risk or the expected returns; empty = none."""
     @_builtins.property
     def versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Versions of the service and of the libraries behind the answer, by name."""
@@ -1000,10 +1013,11 @@ class Provenance(_message.Message):
         factor_exposures_id: _builtins.str = ...,
         factor_set_id: _builtins.str = ...,
         expected_return_shrinkage: _builtins.float | None = ...,
+        factor_model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "expected_return_shrinkage", b"expected_return_shrinkage", "shrinkage_intensity", b"shrinkage_intensity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "as_of", b"as_of", "covariance_id", b"covariance_id", "covariance_repair_distance", b"covariance_repair_distance", "expected_return_method", b"expected_return_method", "expected_return_shrinkage", b"expected_return_shrinkage", "factor_exposures_id", b"factor_exposures_id", "factor_set_id", b"factor_set_id", "first_date", b"first_date", "forecast_id", b"forecast_id", "observations", b"observations", "periods_per_year", b"periods_per_year", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_model_method", b"risk_model_method", "scenarios_id", b"scenarios_id", "seed", b"seed", "shrinkage_intensity", b"shrinkage_intensity", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "as_of", b"as_of", "covariance_id", b"covariance_id", "covariance_repair_distance", b"covariance_repair_distance", "expected_return_method", b"expected_return_method", "expected_return_shrinkage", b"expected_return_shrinkage", "factor_exposures_id", b"factor_exposures_id", "factor_model_id", b"factor_model_id", "factor_set_id", b"factor_set_id", "first_date", b"first_date", "forecast_id", b"forecast_id", "observations", b"observations", "periods_per_year", b"periods_per_year", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_model_method", b"risk_model_method", "scenarios_id", b"scenarios_id", "seed", b"seed", "shrinkage_intensity", b"shrinkage_intensity", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_return_shrinkage: _TypeAlias = _typing.Literal["expected_return_shrinkage"]  # noqa: Y015
     _WhichOneofArgType__expected_return_shrinkage: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage"]  # noqa: Y015

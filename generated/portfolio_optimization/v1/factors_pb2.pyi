@@ -8,7 +8,10 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from portfolio_optimization.v1 import estimation_pb2 as _estimation_pb2
+from portfolio_optimization.v1 import factor_attribution_pb2 as _factor_attribution_pb2
+from portfolio_optimization.v1 import factor_models_pb2 as _factor_models_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,9 +23,63 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _HoldingsBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldingsBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldingsBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLDINGS_BASIS_UNSPECIFIED: _HoldingsBasis.ValueType  # 0
+    """CURRENT_WEIGHTS."""
+    HOLDINGS_BASIS_CURRENT_WEIGHTS: _HoldingsBasis.ValueType  # 1
+    """Today's weights on every day, as if rebalanced daily."""
+    HOLDINGS_BASIS_CURRENT_SHARES: _HoldingsBasis.ValueType  # 2
+    """Today's shares and cash on every day, so that weights follow prices."""
+    HOLDINGS_BASIS_RECORDED_TRANSACTIONS: _HoldingsBasis.ValueType  # 3
+    """The shares of every day: today's less what was bought and plus what was sold since, by the recorded transactions."""
+
+class HoldingsBasis(_HoldingsBasis, metaclass=_HoldingsBasisEnumTypeWrapper):
+    """Which holdings earned the past returns."""
+
+HOLDINGS_BASIS_UNSPECIFIED: HoldingsBasis.ValueType  # 0
+"""CURRENT_WEIGHTS."""
+HOLDINGS_BASIS_CURRENT_WEIGHTS: HoldingsBasis.ValueType  # 1
+"""Today's weights on every day, as if rebalanced daily."""
+HOLDINGS_BASIS_CURRENT_SHARES: HoldingsBasis.ValueType  # 2
+"""Today's shares and cash on every day, so that weights follow prices."""
+HOLDINGS_BASIS_RECORDED_TRANSACTIONS: HoldingsBasis.ValueType  # 3
+"""The shares of every day: today's less what was bought and plus what was sold since, by the recorded transactions."""
+Global___HoldingsBasis: _TypeAlias = HoldingsBasis  # noqa: Y015
+
+class _BenchmarkBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BenchmarkBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BenchmarkBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BENCHMARK_BASIS_UNSPECIFIED: _BenchmarkBasis.ValueType  # 0
+    """There is no benchmark, or none that can be used."""
+    BENCHMARK_BASIS_WEIGHTS: _BenchmarkBasis.ValueType  # 1
+    """Its weights, all in instruments of the model; held like the portfolio's under CURRENT_WEIGHTS."""
+    BENCHMARK_BASIS_SERIES: _BenchmarkBasis.ValueType  # 2
+    """Its price series, which has exposures by regression, but no sectors."""
+
+class BenchmarkBasis(_BenchmarkBasis, metaclass=_BenchmarkBasisEnumTypeWrapper):
+    """Whose returns and weights the benchmark's numbers rest on."""
+
+BENCHMARK_BASIS_UNSPECIFIED: BenchmarkBasis.ValueType  # 0
+"""There is no benchmark, or none that can be used."""
+BENCHMARK_BASIS_WEIGHTS: BenchmarkBasis.ValueType  # 1
+"""Its weights, all in instruments of the model; held like the portfolio's under CURRENT_WEIGHTS."""
+BENCHMARK_BASIS_SERIES: BenchmarkBasis.ValueType  # 2
+"""Its price series, which has exposures by regression, but no sectors."""
+Global___BenchmarkBasis: _TypeAlias = BenchmarkBasis  # noqa: Y015
+
 @_typing.final
 class FactorExposureRequest(_message.Message):
-    """A factor analysis to make: a regression of daily returns on the returns of factors, over a window of common days."""
+    """A factor analysis to make. Without factor_model_id and model it rests on a regression on the newest factor set, or,
+    where no factor set has been loaded, on styles and sectors.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -34,23 +91,43 @@ class FactorExposureRequest(_message.Message):
     LAST_DATE_FIELD_NUMBER: _builtins.int
     LOOKBACK_DAYS_FIELD_NUMBER: _builtins.int
     BENCHMARK_ID_FIELD_NUMBER: _builtins.int
+    FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    HOLDINGS_BASIS_FIELD_NUMBER: _builtins.int
+    INCLUDE_INSTRUMENTS_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio, at its current weights; required."""
     factor_set_id: _builtins.str
-    """Factor set to use; empty = the newest."""
+    """Factor set to use; empty = the newest. Not together with factor_model_id or model."""
     pricing_pack_id: _builtins.str
     """Pricing pack to use; empty = the newest pack that has prices for the portfolio."""
     first_date: _builtins.str
-    """First day of the window, ISO 8601; empty = the first common day. Not together with lookback_days."""
+    """First day of the window, ISO 8601; empty = the first common day. Not together with lookback_days. On the window the
+    model is estimated and the return taken apart; with a stored model only the latter, within the model's own window.
+    """
     last_date: _builtins.str
     """Last day of the window, ISO 8601; empty = the last common day."""
     lookback_days: _builtins.int
     """Use the last so many common returns, more than the number of factors plus 1; 0 = all."""
     benchmark_id: _builtins.str
     """Benchmark; empty = the portfolio's own benchmark, if it has one."""
+    factor_model_id: _builtins.str
+    """Stored factor model; empty = none."""
+    holdings_basis: Global___HoldingsBasis.ValueType
+    """Which holdings earned the past returns."""
+    include_instruments: _builtins.bool
+    """Also give the exposures of every instrument, and the parts of the risk by instrument."""
     @_builtins.property
     def factors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of factors, without repetition; empty = all factors of the set."""
+        """Names of factors, without repetition; empty = all. Of a stored model only these are reported, and all others are
+        summed as `other_factors`; without one, the regression is on these alone.
+        """
+
+    @_builtins.property
+    def model(self) -> _factor_models_pb2.FactorModelSpecification:
+        """A model to estimate for this analysis alone, whose empty instrument_ids mean those of portfolio and benchmark, and
+        whose window and pricing pack are those of this request; not together with factor_model_id.
+        """
 
     def __init__(
         self,
@@ -63,10 +140,14 @@ class FactorExposureRequest(_message.Message):
         last_date: _builtins.str = ...,
         lookback_days: _builtins.int = ...,
         benchmark_id: _builtins.str = ...,
+        factor_model_id: _builtins.str = ...,
+        model: _factor_models_pb2.FactorModelSpecification | None = ...,
+        holdings_basis: Global___HoldingsBasis.ValueType = ...,
+        include_instruments: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark_id", b"benchmark_id", "factor_set_id", b"factor_set_id", "factors", b"factors", "first_date", b"first_date", "last_date", b"last_date", "lookback_days", b"lookback_days", "portfolio_id", b"portfolio_id", "pricing_pack_id", b"pricing_pack_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmark_id", b"benchmark_id", "factor_model_id", b"factor_model_id", "factor_set_id", b"factor_set_id", "factors", b"factors", "first_date", b"first_date", "holdings_basis", b"holdings_basis", "include_instruments", b"include_instruments", "last_date", b"last_date", "lookback_days", b"lookback_days", "model", b"model", "portfolio_id", b"portfolio_id", "pricing_pack_id", b"pricing_pack_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,6 +176,19 @@ class FactorExposureResponse(_message.Message):
     BENCHMARK_ID_FIELD_NUMBER: _builtins.int
     SPECIFIC_VOLATILITY_FIELD_NUMBER: _builtins.int
     DATA_FINDINGS_FIELD_NUMBER: _builtins.int
+    FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    RISK_FIELD_NUMBER: _builtins.int
+    ACTIVE_RISK_FIELD_NUMBER: _builtins.int
+    RETURN_ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    SECTOR_ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    BENCHMARK_BASIS_FIELD_NUMBER: _builtins.int
+    HOLDINGS_BASIS_FIELD_NUMBER: _builtins.int
+    STANDARD_ERRORS_FIELD_NUMBER: _builtins.int
+    LAGS_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    RECONCILIATION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Portfolio."""
     analysis_id: _builtins.str
@@ -121,6 +215,18 @@ class FactorExposureResponse(_message.Message):
     """Benchmark used; empty without one."""
     specific_volatility: _builtins.float
     """Standard deviation of what the factors leave unexplained, annual, fraction, 0 or more."""
+    factor_model_id: _builtins.str
+    """Stored model used; empty = none."""
+    benchmark_basis: Global___BenchmarkBasis.ValueType
+    """What the benchmark's numbers rest on."""
+    holdings_basis: Global___HoldingsBasis.ValueType
+    """Which holdings earned the returns."""
+    standard_errors: _factor_models_pb2.StandardErrorMethod.ValueType
+    """How standard errors were measured; UNSPECIFIED where exposures are given, not estimated."""
+    lags: _builtins.int
+    """Days over which residuals may depend on each other in the standard errors; 0 for CLASSICAL."""
+    reconciliation: _builtins.float
+    """Largest difference between any total of this answer and the sum of its parts, fraction, at most 1e-12."""
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """Last day of the window, at midnight UTC."""
@@ -131,11 +237,41 @@ class FactorExposureResponse(_message.Message):
 
     @_builtins.property
     def attribution(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactorAttribution]:
-        """Parts of the portfolio's return: one per factor, and `specific` last. They add up to total_return."""
+        """Parts of the portfolio's mean return: one per factor, `cash` where there is some, and `specific` last. They add up
+        to total_return. return_attribution has those of the compounded return.
+        """
 
     @_builtins.property
     def data_findings(self) -> _containers.RepeatedCompositeFieldContainer[_estimation_pb2.DataFinding]:
         """What was noticed about the data."""
+
+    @_builtins.property
+    def model(self) -> _factor_models_pb2.FactorModelSpecification:
+        """The model that was estimated for this analysis, with the ids that were used; absent with factor_model_id."""
+
+    @_builtins.property
+    def risk(self) -> _factor_attribution_pb2.FactorRiskAttribution:
+        """Volatility of the portfolio and where it comes from."""
+
+    @_builtins.property
+    def active_risk(self) -> _factor_attribution_pb2.FactorRiskAttribution:
+        """Tracking error to the benchmark and where it comes from; absent unless benchmark_basis is WEIGHTS."""
+
+    @_builtins.property
+    def return_attribution(self) -> _factor_attribution_pb2.ReturnAttribution:
+        """The compounded return over the window and where it comes from."""
+
+    @_builtins.property
+    def sector_attribution(self) -> _factor_attribution_pb2.SectorAttribution:
+        """The active return by sector; absent unless benchmark_basis is WEIGHTS."""
+
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstrumentExposures]:
+        """Exposures of the instruments held, in the order of their ids; only where asked for."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
 
     def __init__(
         self,
@@ -157,14 +293,79 @@ class FactorExposureResponse(_message.Message):
         benchmark_id: _builtins.str = ...,
         specific_volatility: _builtins.float = ...,
         data_findings: _abc.Iterable[_estimation_pb2.DataFinding] | None = ...,
+        factor_model_id: _builtins.str = ...,
+        model: _factor_models_pb2.FactorModelSpecification | None = ...,
+        risk: _factor_attribution_pb2.FactorRiskAttribution | None = ...,
+        active_risk: _factor_attribution_pb2.FactorRiskAttribution | None = ...,
+        return_attribution: _factor_attribution_pb2.ReturnAttribution | None = ...,
+        sector_attribution: _factor_attribution_pb2.SectorAttribution | None = ...,
+        benchmark_basis: Global___BenchmarkBasis.ValueType = ...,
+        holdings_basis: Global___HoldingsBasis.ValueType = ...,
+        standard_errors: _factor_models_pb2.StandardErrorMethod.ValueType = ...,
+        lags: _builtins.int = ...,
+        instruments: _abc.Iterable[Global___InstrumentExposures] | None = ...,
+        reconciliation: _builtins.float = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["active_risk", b"active_risk", "as_of", b"as_of", "created_at", b"created_at", "model", b"model", "return_attribution", b"return_attribution", "risk", b"risk", "sector_attribution", b"sector_attribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis_id", b"analysis_id", "as_of", b"as_of", "attribution", b"attribution", "benchmark_id", b"benchmark_id", "condition_number", b"condition_number", "data_findings", b"data_findings", "exposures", b"exposures", "factor_set_id", b"factor_set_id", "first_date", b"first_date", "last_date", b"last_date", "observations", b"observations", "portfolio_id", b"portfolio_id", "pricing_pack_id", b"pricing_pack_id", "r_squared", b"r_squared", "residual", b"residual", "specific_volatility", b"specific_volatility", "total_return", b"total_return"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_risk", b"active_risk", "analysis_id", b"analysis_id", "as_of", b"as_of", "attribution", b"attribution", "benchmark_basis", b"benchmark_basis", "benchmark_id", b"benchmark_id", "condition_number", b"condition_number", "created_at", b"created_at", "data_findings", b"data_findings", "exposures", b"exposures", "factor_model_id", b"factor_model_id", "factor_set_id", b"factor_set_id", "first_date", b"first_date", "holdings_basis", b"holdings_basis", "instruments", b"instruments", "lags", b"lags", "last_date", b"last_date", "model", b"model", "observations", b"observations", "portfolio_id", b"portfolio_id", "pricing_pack_id", b"pricing_pack_id", "r_squared", b"r_squared", "reconciliation", b"reconciliation", "residual", b"residual", "return_attribution", b"return_attribution", "risk", b"risk", "sector_attribution", b"sector_attribution", "specific_volatility", b"specific_volatility", "standard_errors", b"standard_errors", "total_return", b"total_return"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FactorExposureResponse: _TypeAlias = FactorExposureResponse  # noqa: Y015
+
+@_typing.final
+class InstrumentExposures(_message.Message):
+    """Exposures of one instrument of the portfolio."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BENCHMARK_WEIGHT_FIELD_NUMBER: _builtins.int
+    EXPOSURES_FIELD_NUMBER: _builtins.int
+    STANDARD_ERRORS_FIELD_NUMBER: _builtins.int
+    R_SQUARED_FIELD_NUMBER: _builtins.int
+    SPECIFIC_VOLATILITY_FIELD_NUMBER: _builtins.int
+    instrument_id: _builtins.str
+    """Instrument."""
+    weight: _builtins.float
+    """Its current weight, fraction of portfolio value."""
+    benchmark_weight: _builtins.float
+    """Its weight in the benchmark, fraction; absent unless benchmark_basis is WEIGHTS."""
+    r_squared: _builtins.float
+    """Fraction of the variance of its returns that the factors explain, at most 1."""
+    specific_volatility: _builtins.float
+    """Specific volatility, annual, fraction, 0 or more."""
+    @_builtins.property
+    def exposures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Exposure to each factor of `exposures`, in that order, without unit; weighted they add up to the portfolio's."""
+
+    @_builtins.property
+    def standard_errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Standard error of each, 0 or more; empty where exposures are given, not estimated."""
+
+    def __init__(
+        self,
+        *,
+        instrument_id: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        benchmark_weight: _builtins.float | None = ...,
+        exposures: _abc.Iterable[_builtins.float] | None = ...,
+        standard_errors: _abc.Iterable[_builtins.float] | None = ...,
+        r_squared: _builtins.float = ...,
+        specific_volatility: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_benchmark_weight", b"_benchmark_weight", "benchmark_weight", b"benchmark_weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_benchmark_weight", b"_benchmark_weight", "benchmark_weight", b"benchmark_weight", "exposures", b"exposures", "instrument_id", b"instrument_id", "r_squared", b"r_squared", "specific_volatility", b"specific_volatility", "standard_errors", b"standard_errors", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__benchmark_weight: _TypeAlias = _typing.Literal["benchmark_weight"]  # noqa: Y015
+    _WhichOneofArgType__benchmark_weight: _TypeAlias = _typing.Literal["_benchmark_weight", b"_benchmark_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__benchmark_weight) -> _WhichOneofReturnType__benchmark_weight | None: ...
+
+Global___InstrumentExposures: _TypeAlias = InstrumentExposures  # noqa: Y015
 
 @_typing.final
 class FactorExposure(_message.Message):
@@ -180,6 +381,9 @@ class FactorExposure(_message.Message):
     T_STATISTIC_FIELD_NUMBER: _builtins.int
     BENCHMARK_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     ACTIVE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    VARIANCE_INFLATION_FIELD_NUMBER: _builtins.int
     factor: _builtins.str
     """Name of the factor."""
     exposure: _builtins.float
@@ -189,13 +393,19 @@ class FactorExposure(_message.Message):
     active_exposure: _builtins.float
     """exposure less benchmark_exposure, a number without unit; equals exposure without a benchmark."""
     standard_error: _builtins.float
-    """Standard error of exposure, 0 or more."""
+    """Standard error of exposure, 0 or more; 0 where exposures are given, not estimated."""
     t_statistic: _builtins.float
     """exposure / standard_error, a number without unit; absent when the standard error is 0."""
     benchmark_standard_error: _builtins.float
     """Standard error of benchmark_exposure, 0 or more; absent without a benchmark."""
     active_standard_error: _builtins.float
     """Standard error of active_exposure, 0 or more; absent without a benchmark."""
+    kind: _factor_models_pb2.FactorKind.ValueType
+    """What the factor is."""
+    definition: _builtins.str
+    """Its definition in one sentence."""
+    variance_inflation: _builtins.float
+    """Variance inflation by the other factors, 1 or more; above 10 its exposures blur with theirs."""
     def __init__(
         self,
         *,
@@ -207,10 +417,13 @@ class FactorExposure(_message.Message):
         t_statistic: _builtins.float | None = ...,
         benchmark_standard_error: _builtins.float | None = ...,
         active_standard_error: _builtins.float | None = ...,
+        kind: _factor_models_pb2.FactorKind.ValueType = ...,
+        definition: _builtins.str = ...,
+        variance_inflation: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_active_standard_error", b"_active_standard_error", "_benchmark_standard_error", b"_benchmark_standard_error", "_t_statistic", b"_t_statistic", "active_standard_error", b"active_standard_error", "benchmark_standard_error", b"benchmark_standard_error", "t_statistic", b"t_statistic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_standard_error", b"_active_standard_error", "_benchmark_standard_error", b"_benchmark_standard_error", "_t_statistic", b"_t_statistic", "active_exposure", b"active_exposure", "active_standard_error", b"active_standard_error", "benchmark_exposure", b"benchmark_exposure", "benchmark_standard_error", b"benchmark_standard_error", "exposure", b"exposure", "factor", b"factor", "standard_error", b"standard_error", "t_statistic", b"t_statistic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_standard_error", b"_active_standard_error", "_benchmark_standard_error", b"_benchmark_standard_error", "_t_statistic", b"_t_statistic", "active_exposure", b"active_exposure", "active_standard_error", b"active_standard_error", "benchmark_exposure", b"benchmark_exposure", "benchmark_standard_error", b"benchmark_standard_error", "definition", b"definition", "exposure", b"exposure", "factor", b"factor", "kind", b"kind", "standard_error", b"standard_error", "t_statistic", b"t_statistic", "variance_inflation", b"variance_inflation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_standard_error: _TypeAlias = _typing.Literal["active_standard_error"]  # noqa: Y015
     _WhichOneofArgType__active_standard_error: _TypeAlias = _typing.Literal["_active_standard_error", b"_active_standard_error"]  # noqa: Y015
@@ -237,7 +450,7 @@ class FactorAttribution(_message.Message):
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
     PERCENT_CONTRIBUTION_FIELD_NUMBER: _builtins.int
     factor: _builtins.str
-    """Name of the factor, or `specific`."""
+    """Name of the factor, `other_factors`, `cash` or `specific`."""
     contribution: _builtins.float
     """Exposure times the factor's mean return over the window, annual (arithmetic), fraction."""
     percent_contribution: _builtins.float

@@ -12,6 +12,7 @@ from portfolio_optimization.v1 import common_pb2 as _common_pb2
 from portfolio_optimization.v1 import constraints_pb2 as _constraints_pb2
 from portfolio_optimization.v1 import entropy_pooling_pb2 as _entropy_pooling_pb2
 from portfolio_optimization.v1 import estimation_pb2 as _estimation_pb2
+from portfolio_optimization.v1 import factor_attribution_pb2 as _factor_attribution_pb2
 from portfolio_optimization.v1 import frontier_point_pb2 as _frontier_point_pb2
 from portfolio_optimization.v1 import hierarchy_pb2 as _hierarchy_pb2
 from portfolio_optimization.v1 import multi_period_pb2 as _multi_period_pb2
@@ -368,6 +369,7 @@ class OptimizationConstraints(_message.Message):
     RISK_BUDGETS_FIELD_NUMBER: _builtins.int
     STRESS_SCENARIOS_FIELD_NUMBER: _builtins.int
     TARGET_RETURN_FIELD_NUMBER: _builtins.int
+    FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
     max_position_size: _builtins.float
     """Largest weight of any instrument but cash, fraction of portfolio value, 0 to 1; 0 = not set. With allow_short also
     the largest short weight, of those instruments that have no weight of their own in min_weights.
@@ -432,6 +434,8 @@ class OptimizationConstraints(_message.Message):
     """
     target_return: _builtins.float
     """Smallest expected return less the costs of trading (where preferences count them), annual, fraction, -1 to 99."""
+    factor_model_id: _builtins.str
+    """Stored factor model whose exposures factor_limits (and factor budgets) use, in place of factor_exposures."""
     @_builtins.property
     def min_weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Smallest weight per instrument, fraction of portfolio value, 0 to 1, with allow_short -10 to 10; instruments not
@@ -468,7 +472,7 @@ class OptimizationConstraints(_message.Message):
 
     @_builtins.property
     def factor_limits(self) -> _containers.RepeatedCompositeFieldContainer[_constraints_pb2.FactorLimit]:
-        """Limits on exposures to factors, which factor_exposures or factor_exposures_id has."""
+        """Limits on exposures to factors, which factor_exposures, factor_exposures_id or factor_model_id has."""
 
     @_builtins.property
     def factor_exposures(self) -> _containers.MessageMap[_builtins.str, _constraints_pb2.InstrumentValues]:
@@ -520,10 +524,11 @@ class OptimizationConstraints(_message.Message):
         risk_budgets: _abc.Iterable[_constraints_pb2.RiskBudget] | None = ...,
         stress_scenarios: _abc.Iterable[_constraints_pb2.StressScenario] | None = ...,
         target_return: _builtins.float | None = ...,
+        factor_model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight", "_max_gross_leverage", b"_max_gross_leverage", "_max_long_exposure", b"_max_long_exposure", "_max_net_leverage", b"_max_net_leverage", "_max_positions", b"_max_positions", "_max_short_exposure", b"_max_short_exposure", "_max_tracking_error", b"_max_tracking_error", "_max_trade_size", b"_max_trade_size", "_min_average_quality", b"_min_average_quality", "_min_cash_weight", b"_min_cash_weight", "_min_net_leverage", b"_min_net_leverage", "_min_positions", b"_min_positions", "_min_quality_score", b"_min_quality_score", "_target_return", b"_target_return", "_turnover_definition", b"_turnover_definition", "max_cash_weight", b"max_cash_weight", "max_gross_leverage", b"max_gross_leverage", "max_long_exposure", b"max_long_exposure", "max_net_leverage", b"max_net_leverage", "max_positions", b"max_positions", "max_short_exposure", b"max_short_exposure", "max_tracking_error", b"max_tracking_error", "max_trade_size", b"max_trade_size", "min_average_quality", b"min_average_quality", "min_cash_weight", b"min_cash_weight", "min_net_leverage", b"min_net_leverage", "min_positions", b"min_positions", "min_quality_score", b"min_quality_score", "risk_limits", b"risk_limits", "target_return", b"target_return", "turnover_definition", b"turnover_definition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight", "_max_gross_leverage", b"_max_gross_leverage", "_max_long_exposure", b"_max_long_exposure", "_max_net_leverage", b"_max_net_leverage", "_max_positions", b"_max_positions", "_max_short_exposure", b"_max_short_exposure", "_max_tracking_error", b"_max_tracking_error", "_max_trade_size", b"_max_trade_size", "_min_average_quality", b"_min_average_quality", "_min_cash_weight", b"_min_cash_weight", "_min_net_leverage", b"_min_net_leverage", "_min_positions", b"_min_positions", "_min_quality_score", b"_min_quality_score", "_target_return", b"_target_return", "_turnover_definition", b"_turnover_definition", "allow_short", b"allow_short", "asset_class_limits", b"asset_class_limits", "factor_exposures", b"factor_exposures", "factor_exposures_id", b"factor_exposures_id", "factor_limits", b"factor_limits", "linear_constraints", b"linear_constraints", "max_asset_class_exposure", b"max_asset_class_exposure", "max_cash_weight", b"max_cash_weight", "max_gross_leverage", b"max_gross_leverage", "max_long_exposure", b"max_long_exposure", "max_net_leverage", b"max_net_leverage", "max_position_size", b"max_position_size", "max_positions", b"max_positions", "max_sector_exposure", b"max_sector_exposure", "max_short_exposure", b"max_short_exposure", "max_tracking_error", b"max_tracking_error", "max_trade_size", b"max_trade_size", "max_trade_sizes", b"max_trade_sizes", "max_turnover", b"max_turnover", "max_weights", b"max_weights", "min_average_quality", b"min_average_quality", "min_cash_weight", b"min_cash_weight", "min_net_leverage", b"min_net_leverage", "min_position_size", b"min_position_size", "min_positions", b"min_positions", "min_quality_score", b"min_quality_score", "min_weights", b"min_weights", "risk_budgets", b"risk_budgets", "risk_limits", b"risk_limits", "sector_limits", b"sector_limits", "stress_scenarios", b"stress_scenarios", "target_return", b"target_return", "target_volatility", b"target_volatility", "turnover_definition", b"turnover_definition", "whole_lots", b"whole_lots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight", "_max_gross_leverage", b"_max_gross_leverage", "_max_long_exposure", b"_max_long_exposure", "_max_net_leverage", b"_max_net_leverage", "_max_positions", b"_max_positions", "_max_short_exposure", b"_max_short_exposure", "_max_tracking_error", b"_max_tracking_error", "_max_trade_size", b"_max_trade_size", "_min_average_quality", b"_min_average_quality", "_min_cash_weight", b"_min_cash_weight", "_min_net_leverage", b"_min_net_leverage", "_min_positions", b"_min_positions", "_min_quality_score", b"_min_quality_score", "_target_return", b"_target_return", "_turnover_definition", b"_turnover_definition", "allow_short", b"allow_short", "asset_class_limits", b"asset_class_limits", "factor_exposures", b"factor_exposures", "factor_exposures_id", b"factor_exposures_id", "factor_limits", b"factor_limits", "factor_model_id", b"factor_model_id", "linear_constraints", b"linear_constraints", "max_asset_class_exposure", b"max_asset_class_exposure", "max_cash_weight", b"max_cash_weight", "max_gross_leverage", b"max_gross_leverage", "max_long_exposure", b"max_long_exposure", "max_net_leverage", b"max_net_leverage", "max_position_size", b"max_position_size", "max_positions", b"max_positions", "max_sector_exposure", b"max_sector_exposure", "max_short_exposure", b"max_short_exposure", "max_tracking_error", b"max_tracking_error", "max_trade_size", b"max_trade_size", "max_trade_sizes", b"max_trade_sizes", "max_turnover", b"max_turnover", "max_weights", b"max_weights", "min_average_quality", b"min_average_quality", "min_cash_weight", b"min_cash_weight", "min_net_leverage", b"min_net_leverage", "min_position_size", b"min_position_size", "min_positions", b"min_positions", "min_quality_score", b"min_quality_score", "min_weights", b"min_weights", "risk_budgets", b"risk_budgets", "risk_limits", b"risk_limits", "sector_limits", b"sector_limits", "stress_scenarios", b"stress_scenarios", "target_return", b"target_return", "target_volatility", b"target_volatility", "turnover_definition", b"turnover_definition", "whole_lots", b"whole_lots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cash_weight: _TypeAlias = _typing.Literal["max_cash_weight"]  # noqa: Y015
     _WhichOneofArgType__max_cash_weight: _TypeAlias = _typing.Literal["_max_cash_weight", b"_max_cash_weight"]  # noqa: Y015
@@ -856,6 +861,8 @@ class GetOptimizationResponse(_message.Message):
     MULTI_PERIOD_FIELD_NUMBER: _builtins.int
     ENTROPY_POOLING_FIELD_NUMBER: _builtins.int
     DIVERSIFICATION_RATIO_FIELD_NUMBER: _builtins.int
+    FACTOR_RISK_FIELD_NUMBER: _builtins.int
+    ACTIVE_FACTOR_RISK_FIELD_NUMBER: _builtins.int
     optimization_id: _builtins.str
     """Id of the optimization."""
     portfolio_id: _builtins.str
@@ -982,6 +989,14 @@ class GetOptimizationResponse(_message.Message):
     def entropy_pooling(self) -> _entropy_pooling_pb2.EntropyPoolingResult:
         """With entropy_pooling: what the views made of the probabilities."""
 
+    @_builtins.property
+    def factor_risk(self) -> _factor_attribution_pb2.FactorRiskAttribution:
+        """With a risk model by factors: the volatility of the target portfolio taken apart."""
+
+    @_builtins.property
+    def active_factor_risk(self) -> _factor_attribution_pb2.FactorRiskAttribution:
+        """Likewise its tracking error, where the benchmark's weights are all in the universe."""
+
     def __init__(
         self,
         *,
@@ -1017,10 +1032,12 @@ class GetOptimizationResponse(_message.Message):
         multi_period: _multi_period_pb2.MultiPeriodResult | None = ...,
         entropy_pooling: _entropy_pooling_pb2.EntropyPoolingResult | None = ...,
         diversification_ratio: _builtins.float | None = ...,
+        factor_risk: _factor_attribution_pb2.FactorRiskAttribution | None = ...,
+        active_factor_risk: _factor_attribution_pb2.FactorRiskAttribution | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio", "_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "created_at", b"created_at", "diversification_ratio", b"diversification_ratio", "entropy_pooling", b"entropy_pooling", "infeasibility", b"infeasibility", "metrics", b"metrics", "multi_period", b"multi_period", "outcome", b"outcome", "pareto_resolution", b"pareto_resolution", "provenance", b"provenance", "reference", b"reference", "request", b"request", "risk_budgeting", b"risk_budgeting", "robust", b"robust"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio", "_pareto_resolution", b"_pareto_resolution", "active_factor_risk", b"active_factor_risk", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "created_at", b"created_at", "diversification_ratio", b"diversification_ratio", "entropy_pooling", b"entropy_pooling", "factor_risk", b"factor_risk", "infeasibility", b"infeasibility", "metrics", b"metrics", "multi_period", b"multi_period", "outcome", b"outcome", "pareto_resolution", b"pareto_resolution", "provenance", b"provenance", "reference", b"reference", "request", b"request", "risk_budgeting", b"risk_budgeting", "robust", b"robust"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio", "_pareto_resolution", b"_pareto_resolution", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "diversification_ratio", b"diversification_ratio", "efficient_frontier", b"efficient_frontier", "entropy_pooling", b"entropy_pooling", "infeasibility", b"infeasibility", "metrics", b"metrics", "multi_period", b"multi_period", "objective", b"objective", "optimization_id", b"optimization_id", "optimization_type", b"optimization_type", "outcome", b"outcome", "pareto_points", b"pareto_points", "pareto_resolution", b"pareto_resolution", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "reference", b"reference", "request", b"request", "risk_budgeting", b"risk_budgeting", "risk_contributions", b"risk_contributions", "risk_measure", b"risk_measure", "risk_values", b"risk_values", "robust", b"robust", "status", b"status", "target_allocation", b"target_allocation", "trades", b"trades", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio", "_pareto_resolution", b"_pareto_resolution", "active_factor_risk", b"active_factor_risk", "black_litterman", b"black_litterman", "certificate", b"certificate", "completed_at", b"completed_at", "constraints", b"constraints", "created_at", b"created_at", "current_allocation", b"current_allocation", "data_findings", b"data_findings", "diversification_ratio", b"diversification_ratio", "efficient_frontier", b"efficient_frontier", "entropy_pooling", b"entropy_pooling", "factor_risk", b"factor_risk", "infeasibility", b"infeasibility", "metrics", b"metrics", "multi_period", b"multi_period", "objective", b"objective", "optimization_id", b"optimization_id", "optimization_type", b"optimization_type", "outcome", b"outcome", "pareto_points", b"pareto_points", "pareto_resolution", b"pareto_resolution", "portfolio_id", b"portfolio_id", "provenance", b"provenance", "reference", b"reference", "request", b"request", "risk_budgeting", b"risk_budgeting", "risk_contributions", b"risk_contributions", "risk_measure", b"risk_measure", "risk_values", b"risk_values", "robust", b"robust", "status", b"status", "target_allocation", b"target_allocation", "trades", b"trades", "unbounded_direction", b"unbounded_direction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__diversification_ratio: _TypeAlias = _typing.Literal["diversification_ratio"]  # noqa: Y015
     _WhichOneofArgType__diversification_ratio: _TypeAlias = _typing.Literal["_diversification_ratio", b"_diversification_ratio"]  # noqa: Y015
