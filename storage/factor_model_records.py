@@ -61,6 +61,7 @@ class FactorModelNumbers:
         standard_errors: (n, k) of the exposures; None where they are given.
         dates: (T,) days of `F`.
         F: (T, k) simple returns of the factors per day.
+        risk_free: (T,) return per day that was taken from those of the instruments; None = none was.
     """
 
     B: Floats
@@ -72,6 +73,7 @@ class FactorModelNumbers:
     standard_errors: Floats | None
     dates: Days
     F: Floats
+    risk_free: Floats | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,6 +78,7 @@ class FactorModelInputs:
         factor_kinds, definitions: (k,) what each factor is, in a word and in a sentence.
         dates: (T,) days of `F`.
         F: (T, k) simple returns of the factors.
+        risk_free: (T,) return that was taken from those of the instruments; None = none was.
         standard_errors: (n, k) of the exposures; None where they are given.
         r_squared: (n,) shares of the variance explained.
         variance_inflation: (k,) at least 1.
@@ -90,6 +91,7 @@ class FactorModelInputs:
     definitions: tuple[str, ...]
     dates: npt.NDArray[np.datetime64]
     F: Floats
+    risk_free: Floats | None
     standard_errors: Floats | None
     r_squared: Floats
     condition_number: float

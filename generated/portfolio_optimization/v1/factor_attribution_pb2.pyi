@@ -189,7 +189,9 @@ class ReturnAttribution(_message.Message):
     """Largest difference between a compounded return and the sum of its parts, fraction, at most 1e-12."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReturnPart]:
-        """One part per factor, in the order of the model, then `cash` where there is cash, and `specific` last."""
+        """One part per factor, in the order of the model, then `risk_free` where the model explains excess returns, `cash`
+        where there is cash, and `specific` last.
+        """
 
     def __init__(
         self,
@@ -231,7 +233,9 @@ class ReturnPart(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     AVERAGE_EXPOSURE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """Name of the factor; `other_factors` (all that were not asked for), `cash` or `specific`."""
+    """Name of the factor; `other_factors` (all that were not asked for), `risk_free` (what a model of excess returns takes
+    from the returns of the instruments), `cash` or `specific`.
+    """
     portfolio: _builtins.float
     """Part in the portfolio's return, fraction, not annual."""
     benchmark: _builtins.float
@@ -241,7 +245,7 @@ class ReturnPart(_message.Message):
     equal to, the difference of the two.
     """
     average_exposure: _builtins.float
-    """Mean exposure of the portfolio over the days, a number without unit; 0 for `cash`, `specific` and `other_factors`."""
+    """Mean exposure of the portfolio over the days, a number without unit; 0 for all but factors."""
     def __init__(
         self,
         *,

@@ -699,8 +699,8 @@ class FactorModelInstrument(_message.Message):
     alpha: _builtins.float
     """Return that the factors do not explain, annual (arithmetic), fraction."""
     r_squared: _builtins.float
-    """Fraction of the variance of its returns that the factors explain, at most 1; of cross-sectional models below 0 where
-    they explain nothing.
+    """Fraction of the variance of its returns that the factors explain, at most 1; below 0 where a
+    cross-sectional model explains nothing.
     """
     specific_volatility: _builtins.float
     """Specific volatility of the model, annual, fraction, 0 or more."""

@@ -237,8 +237,8 @@ class FactorExposureResponse(_message.Message):
 
     @_builtins.property
     def attribution(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactorAttribution]:
-        """Parts of the portfolio's mean return: one per factor, `cash` where there is some, and `specific` last. They add up
-        to total_return. return_attribution has those of the compounded return.
+        """Parts of the portfolio's mean return: one per factor, then `risk_free`, `cash` and `specific` as in
+        ReturnAttribution. They add up to total_return. return_attribution has those of the compounded return.
         """
 
     @_builtins.property
@@ -450,7 +450,7 @@ class FactorAttribution(_message.Message):
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
     PERCENT_CONTRIBUTION_FIELD_NUMBER: _builtins.int
     factor: _builtins.str
-    """Name of the factor, `other_factors`, `cash` or `specific`."""
+    """Name of the factor, `other_factors`, `risk_free`, `cash` or `specific`."""
     contribution: _builtins.float
     """Exposure times the factor's mean return over the window, annual (arithmetic), fraction."""
     percent_contribution: _builtins.float
