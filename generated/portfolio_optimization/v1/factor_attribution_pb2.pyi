@@ -233,8 +233,8 @@ class ReturnPart(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     AVERAGE_EXPOSURE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """Name of the factor; `other_factors` (all that were not asked for), `risk_free` (what a model of excess returns takes
-    from the returns of the instruments), `cash` or `specific`.
+    """Name of the factor; `other_factors` (all that were not asked for), `risk_free` (what a model of excess returns
+    takes from the returns of the instruments), `cash` or `specific`.
     """
     portfolio: _builtins.float
     """Part in the portfolio's return, fraction, not annual."""
