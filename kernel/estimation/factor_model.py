@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from kernel.estimation.arrays import FloatArray, centred, checked_finite, checked_returns, checked_vector, read_only
-from kernel.estimation.covariance import CovarianceEstimate
-from kernel.estimation.low_rank import LowRank
-from kernel.factors.exposures import FactorDesign, asset_exposures
-
-# Of the norm of an asset's returns: a residual below this is the rounding of an exact fit, and no risk.
-_EXACT_FIT = 1e-13
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FactorRisk:
-    """A factor model of risk, annual; arrays are read-only.
-
-    Attributes:
-        names: The k factors.
-        B: (n, k) exposures.
-        Phi: (k, k) covariance of the factors, sample, divisor T - 1.
-        specific: (n,) variances of the residuals, divisor T - k - 1; 0 for an exact fit.
-        low_rank: Sigma = B Phi B' + diag(specific), with a factor of k rows.
-    """
-
-    names: tuple[str, ...]
-    B: FloatArray
-    Phi: FloatArray
-    specific: FloatArray
-    low_rank: LowRank
-
-    def estimate(self) -> CovarianceEstimate:
-        """The dense covariance beside its low-rank form; made anew at every call."""
-        return CovarianceEstimate(self.low_rank.dense(), low_rank=self.low_rank)
+from kernel.estimation.arrays import FloatArray, checked_finite, checked_vector, read_only
+from kernel.factors.exposures import FactorDesign
+from kernel.factors.factor_moments import factor_covariance_of
+from kernel.factors.least_squares import least_squares
+from kernel.factors.model import FactorModel, RiskSettings
+from kernel.factors.specific_risk import specific_risk
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,18 +28,19 @@ class FactorReturns:
     premia: FloatArray
 
 
-def factor_covariance(R: FloatArray, design: FactorDesign) -> FactorRisk:
-    """Risk by regression on the factors, the residuals taken as uncorrelated.
+def factor_covariance(names: Sequence[str], R: FloatArray, design: FactorDesign) -> FactorModel:
+    """Risk by ordinary least squares on the factors, all periods alike and nothing shrunk.
 
-    Sigma = B Phi B' + diag(u'u / (T - k - 1)).  With the centred factors F = Q U and the centred returns X,
-    B' = U^-1 Q'X and Phi = U'U / (T - 1), so B Phi B' = (Q'X)'(Q'X) / (T - 1). All times the factors' periods_per_year.
+    Sigma = B Phi B' + diag(u'u / (T - k - 1)),  Phi = F'F / (T - 1) of the centred factors, times the factors'
+    periods_per_year; residuals u of different assets are taken as uncorrelated.
 
     Args:
+        names: (n,) assets.
         R: (T, n) simple returns per period on the factors' dates.
-        design: The factorised window.
+        design: The factorised window, all periods alike.
 
     Returns:
-        The model; its covariance is made only when asked for.
+        The model, annual, as time_series_model has it without half-lives and shrinkage.
 
     Raises:
         ProblemError: The returns do not fit the window or are not finite.
@@ -73,17 +48,11 @@ def factor_covariance(R: FloatArray, design: FactorDesign) -> FactorRisk:
     References:
         Sharpe (1963), A simplified model for portfolio analysis; Greene (2012), sections 3.2 and 4.3.
     """
-    X = centred(R)
-    B = asset_exposures(X, design)
-    T, k = design.Q.shape
-    annual = float(design.factors.periods_per_year)
-    projections = design.Q.T @ X
-    residuals, norms = np.linalg.norm(X - design.Q @ projections, axis=0), np.linalg.norm(X, axis=0)
-    specific = np.where(residuals > _EXACT_FIT * norms, np.square(residuals) * (annual / (T - k - 1)), 0.0)
-    centred_factors = design.factors.F - design.means
-    Phi = centred_factors.T @ centred_factors * (annual / (T - 1))
-    low_rank = LowRank(read_only(projections * math.sqrt(annual / (T - 1))), read_only(specific))
-    return FactorRisk(design.factors.names, read_only(B), read_only(Phi), low_rank.diagonal, low_rank)
+    settings = RiskSettings(specific_shrinkage=0.0, periods_per_year=float(design.factors.periods_per_year))
+    fits = least_squares(R, design, ridge_penalty=0.0, lags=None)
+    specific = specific_risk(fits.residuals, fits.divisor, settings)
+    Phi = factor_covariance_of(design.factors.F, settings)
+    return FactorModel(design.factors.names, tuple(names), fits.betas, Phi, specific.variances)
 
 
 def factor_expected_returns(
@@ -108,7 +77,7 @@ def factor_expected_returns(
     References:
         Ross (1976), The arbitrage theory of capital asset pricing.
     """
-    B = asset_exposures(checked_returns(R, minimum_periods=2), design)
+    B = least_squares(R, design, ridge_penalty=0.0, lags=None).betas
     if premia is None:
         expected = design.means * design.factors.periods_per_year
     else:

@@ -15,7 +15,10 @@ class Severity(StrEnum):
 
 
 class Code(StrEnum):
-    """What was found; in this order within one asset's findings."""
+    """What was found; in this order within one asset's findings.
+
+    LEFT_OUT comes from models, not from the checks of prices: something that was not needed and is not used.
+    """
 
     DUPLICATE_DATE = "duplicate_date"
     OUTDATED = "outdated"
@@ -29,9 +32,10 @@ class Code(StrEnum):
     STALE = "stale"
     WRONG_SPLIT = "wrong_split"
     JUMP = "jump"
+    LEFT_OUT = "left_out"
 
 
-WARNINGS = frozenset({Code.OUTDATED, Code.STALE, Code.WRONG_SPLIT, Code.JUMP})
+WARNINGS = frozenset({Code.OUTDATED, Code.STALE, Code.WRONG_SPLIT, Code.JUMP, Code.LEFT_OUT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,13 @@ def noise_edge(eigenvalues: FloatArray, assets: int, periods: int) -> NoiseEdge:
         Marchenko & Pastur (1967); Laloux, Cizeau, Bouchaud & Potters (1999), Noise dressing of financial correlation
         matrices, PRL 83; Lopez de Prado (2020), Machine learning for asset managers, section 2.
     """
-    signals = int(np.count_nonzero(eigenvalues > _end(1.0, assets, periods)))
+    signals = int(np.count_nonzero(eigenvalues > largest_of_noise(1.0, assets, periods)))
     left = assets - signals
-    edge = _end(float(eigenvalues[signals:].sum()) / left, left, periods)
+    edge = largest_of_noise(float(eigenvalues[signals:].sum()) / left, left, periods)
     kept = int(np.count_nonzero(eigenvalues > edge))
     return NoiseEdge(edge, kept, float(eigenvalues[kept:].sum()) / (assets - kept))
 
 
-def _end(variance: float, dimensions: int, periods: int) -> float:
+def largest_of_noise(variance: float, dimensions: int, periods: int) -> float:
+    """Upper edge e(v, m) = v (1 + sqrt(m / T))^2 of the eigenvalues of noise with variance v in m dimensions."""
     return variance * (1.0 + math.sqrt(dimensions / periods)) ** 2

@@ -102,7 +102,7 @@ class EstimatedModel:
         r_squared: (n,) share of the variance explained.
         unshrunk: (n,) annual specific variances before shrinkage.
         shrinkage: Weight of their common middle, 0 to 1.
-        condition_number: Of the standardised factor returns, >= 1.
+        condition_number: Of the standardised factor returns, >= 1; of the exposures where these are given.
         variance_inflation: (k,) of the factors, >= 1.
         diagnostics: Further numbers by name.
     """

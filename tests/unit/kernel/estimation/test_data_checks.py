@@ -239,7 +239,7 @@ def test_findings_follow_the_assets():
 
 @pytest.mark.parametrize("code", list(Code))
 def test_errors_are_what_breaks_a_history(code):
-    warnings = {Code.OUTDATED, Code.STALE, Code.WRONG_SPLIT, Code.JUMP}
+    warnings = {Code.OUTDATED, Code.STALE, Code.WRONG_SPLIT, Code.JUMP, Code.LEFT_OUT}
     expected = Severity.WARNING if code in warnings else Severity.ERROR
     assert Finding(code, "A", None, "").severity is expected
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernel.errors import ProblemError
-from kernel.estimation.covariance import exponentially_weighted, ledoit_wolf, oas, sample
+from kernel.estimation.covariance import CovarianceEstimate, exponentially_weighted, ledoit_wolf, oas, sample
 from kernel.estimation.denoising import denoised
 from kernel.estimation.factor_model import factor_covariance
 from kernel.estimation.gerber import gerber
@@ -22,7 +22,8 @@ def by_factors(R, periods_per_year=252):
     """One factor that has nothing to do with the order of the assets."""
     F = np.random.default_rng(11).normal(0, 0.01, size=(len(R), 1))
     design = factor_design(FactorHistory(("market",), F, periods_per_year))
-    return factor_covariance(R, design).estimate()
+    low_rank = factor_covariance([f"A{i}" for i in range(R.shape[-1])], R, design).low_rank()
+    return CovarianceEstimate(low_rank.dense(), low_rank=low_rank)
 
 
 ESTIMATORS = {

@@ -1,5 +1,7 @@
 """Factor models of risk and return against least squares on the plain design."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -33,25 +35,26 @@ def by_least_squares(R, F):
 def test_risk_is_that_of_the_regression(T, n):
     R, F = data(T, n)
     B, Phi, specific = by_least_squares(R, F)
-    model = factor_covariance(R, design(F, 12))
+    names = tuple(f"A{i}" for i in range(n))
+    model = factor_covariance(names, R, design(F, 12))
     np.testing.assert_allclose(model.B, B, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(model.Phi, 12 * Phi, rtol=1e-11, atol=1e-18)
     np.testing.assert_allclose(model.specific, 12 * specific, rtol=1e-9)
     Sigma = 12 * (B @ Phi @ B.T + np.diag(specific))
-    np.testing.assert_allclose(model.estimate().Sigma, Sigma, rtol=1e-8, atol=1e-12)
-    assert model.low_rank.factor.shape == (3, n)
-    assert model.names == NAMES
-    for array in (model.B, model.Phi, model.specific, model.low_rank.factor):
+    np.testing.assert_allclose(model.low_rank().dense(), Sigma, rtol=1e-8, atol=1e-12)
+    assert model.low_rank().factor.shape == (3, n)
+    assert (model.factors, model.names) == (NAMES, names)
+    for array in (model.B, model.Phi, model.specific, model.low_rank().factor):
         assert not array.flags.writeable
 
 
 def test_combination_of_factors_has_no_specific_risk():
     R, F = data(60, 4)
     R[:, 2] = 0.7 * F[:, 0] - 0.2 * F[:, 2] + 0.001
-    model = factor_covariance(R, design(F))
+    model = factor_covariance("abcd", R, design(F))
     assert model.specific[2] == 0.0
     np.testing.assert_allclose(model.B[2], [0.7, 0.0, -0.2], atol=1e-12)
-    assert model.estimate().Sigma[2, 2] == pytest.approx(252 * R[:, 2].var(ddof=1), rel=1e-10)
+    assert model.low_rank().dense()[2, 2] == pytest.approx(252 * R[:, 2].var(ddof=1), rel=1e-10)
 
 
 def test_returns_are_pay_for_exposures():
@@ -95,7 +98,7 @@ def test_bad_number_is_named(options, field):
     assert error.value.field == field
 
 
-@pytest.mark.parametrize("model", [factor_covariance, factor_expected_returns])
+@pytest.mark.parametrize("model", [partial(factor_covariance, "abc"), factor_expected_returns])
 def test_periods_must_be_the_factors(model):
     R, F = data(20, 3)
     with pytest.raises(ProblemError) as error:
