@@ -93,14 +93,17 @@ class ProgramBuilder:
         """Add ``1/2 w'Pw`` over the weights to the objective."""
         self._collected.add_quadratic(self._place.start, P)
 
-    def minimize_square(self, root: Matrix, shift: Vector, weight: float) -> None:
+    def minimize_square(self, root: Matrix | sp.csr_array, shift: Vector, weight: float) -> None:
         """Add ``weight/2 ||root w - shift||^2`` to the objective, and of a ratio program its square perspective."""
-        if self.kappa is not None:
-            root = np.column_stack([root, -shift])
-        self.minimize_quadratic(Quadratic(factor=np.sqrt(weight) * root))
         if self.kappa is None:
+            square = Quadratic(factor=root) if isinstance(root, np.ndarray) else Quadratic.of_square(root)
+            self.minimize_quadratic(square.scaled(weight))
             self.minimize_linear(self.weights, -weight * (root.T @ shift))
             self.add_offset(0.5 * weight * float(shift @ shift))
+        elif isinstance(root, np.ndarray):
+            self.minimize_quadratic(Quadratic(factor=np.sqrt(weight) * np.column_stack([root, -shift])))
+        else:
+            self._minimize_square_apart(root, shift, weight)
 
     def add_rows(self, names: Sequence[str], cone: Cone, terms: Terms, b: Vector) -> None:
         """Add rows ``sum_k terms_k x[place_k] + s = b`` with s in `cone`; in a ratio program b becomes b*kappa."""
@@ -238,6 +241,14 @@ class ProgramBuilder:
     def build(self) -> Program:
         """The frozen program, row blocks in the order they were added."""
         return self._collected.program(self.kappa)
+
+    def _minimize_square_apart(self, root: sp.csr_array, shift: Vector, weight: float) -> None:
+        """The square perspective over variables ``v = root w - kappa shift``: in w and kappa it would be dense."""
+        rows = len(shift)
+        v = self.add_variables(rows)
+        minus = -sp.eye_array(rows, format="csr")
+        self.add_rows((DEFINITION,) * rows, Cone.ZERO, [(self.weights, root), (v, minus)], shift)
+        self._collected.add_quadratic(v.start, Quadratic(None, np.zeros((0, rows)), np.full(rows, weight)))
 
     def _named(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(in_part(name, self._suffix) for name in names)

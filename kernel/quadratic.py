@@ -54,6 +54,20 @@ class Quadratic:
             end = start + block.size
         return cls(parts=tuple(parts))
 
+    @classmethod
+    def of_square(cls, M: Matrix | sp.csr_array) -> Quadratic:
+        """M'M; rows of one entry make a diagonal, and the others a factor where they are fewer than variables."""
+        rows = sp.csr_array(M)
+        single = np.diff(rows.indptr) <= 1
+        others = rows[~single].toarray() if single.any() else rows.toarray()
+        if len(others) >= rows.shape[1]:
+            dense = rows.toarray()
+            return cls(dense.T @ dense)
+        if not single.any():
+            return cls(factor=others)
+        own = rows[single]
+        return cls(None, others, np.bincount(own.indices, own.data**2, minlength=rows.shape[1]).astype(float))
+
     @cached_property
     def size(self) -> int:
         """Number of leading variables that it covers."""
@@ -160,11 +174,22 @@ class Quadratic:
             return other
         if other.size == 0:
             return self
+        stacked = self._stacked(other)
+        if stacked is not None:
+            return stacked
         size = max(self.size, other.size)
         total = np.zeros((size, size))
         total[: self.size, : self.size] += self.dense
         total[: other.size, : other.size] += other.dense
         return Quadratic(total)
+
+    def _stacked(self, other: Quadratic) -> Quadratic | None:
+        """The sum of two factors as one, where it has fewer rows than variables; else None."""
+        first, second = self.factor, other.factor
+        if first is None or second is None or self.size != other.size or len(first) + len(second) >= self.size:
+            return None
+        diagonals = [form.diagonal for form in (self, other) if form.diagonal is not None]
+        return Quadratic(None, np.vstack([first, second]), np.sum(diagonals, axis=0) if diagonals else None)
 
     def _sparse_alone(self) -> sp.csr_array:
         if self.matrix is None and self.factor is not None and len(self.factor) == 0:

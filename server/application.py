@@ -30,6 +30,8 @@ from server.settings import Settings
 from server.targets import TargetFinder
 from server.workflows.batches import BatchWorkflow
 from server.workflows.drift import DriftWorkflow
+from server.workflows.factor_analyses import FactorAnalysisFinder
+from server.workflows.factor_models import FactorModelWorkflow
 from server.workflows.factors import FactorWorkflow
 from server.workflows.frontier import FrontierWorkflow
 from server.workflows.optimization import OptimizationWorkflow
@@ -76,6 +78,14 @@ class Application:
     def factors(self) -> FactorWorkflow:
         """Factor analyses."""
         return FactorWorkflow(self.database, self.pool, self.loader, self.settings)
+
+    def factor_models(self) -> FactorModelWorkflow:
+        """Factor models."""
+        return FactorModelWorkflow(self.database, self.pool, self.loader, self.settings)
+
+    def factor_analyses(self) -> FactorAnalysisFinder:
+        """Factor analyses made before."""
+        return FactorAnalysisFinder(self.database)
 
     def validations(self) -> ValidationWorkflow:
         """Creating and following validations."""

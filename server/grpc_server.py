@@ -10,6 +10,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from portfolio_optimization.v1 import (
     event_service_pb2,
     event_service_pb2_grpc,
+    factor_model_service_pb2,
+    factor_model_service_pb2_grpc,
     portfolio_data_service_pb2,
     portfolio_data_service_pb2_grpc,
     portfolio_optimization_service_pb2,
@@ -22,6 +24,7 @@ from server.application import Application
 from server.interceptors import CallInterceptor
 from server.services.data import DataService
 from server.services.events import EventService
+from server.services.factor_models import FactorModelService
 from server.services.optimization import OptimizationService
 from server.services.rebalancing import RebalancingService
 from server.settings import Settings
@@ -37,6 +40,7 @@ SERVICES: tuple[str, ...] = tuple(
         rebalancing_service_pb2,
         portfolio_data_service_pb2,
         event_service_pb2,
+        factor_model_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -97,6 +101,8 @@ class GrpcServer:
         portfolio_data_service_pb2_grpc.add_PortfolioDataServiceServicer_to_server(data, self._server)
         events = EventService(application.database, application.events, application.webhooks())
         event_service_pb2_grpc.add_EventServiceServicer_to_server(events, self._server)
+        models = FactorModelService(application.factor_models(), application.factor_analyses())
+        factor_model_service_pb2_grpc.add_FactorModelServiceServicer_to_server(models, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         _add_reflection(self._server)
 

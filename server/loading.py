@@ -15,11 +15,11 @@ from decimal import Decimal
 import numpy as np
 
 from kernel.rebalancing.lots import Term, holding_term
-from server.compute.inputs import Asset, BenchmarkInputs, FactorReturns, Floats, MarketInputs
+from server.compute.inputs import Asset, BenchmarkInputs, FactorModelInputs, FactorReturns, Floats, MarketInputs
 from server.compute.restrictions import PriceAge, price_ages
 from server.errors import Fault, InvalidRequest, NotReady
 from server.listing import listed
-from server.loading_models import ModelLoader
+from server.loading_models import ModelLoader, factor_model_inputs
 from server.specs import ModelSpec
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Connection, Database
@@ -70,13 +70,15 @@ class Universe:
     Attributes:
         assets: In the order of their ids.
         pack: Has prices of all of them.
-        factor_set_ids: The factor sets of the models, by the id that a model names.
+        factor_sets: Of the factor models, by the id that a model names.
+        factor_models: The stored ones, by their ids.
     """
 
     assets: tuple[Asset, ...]
     pack: PricingPack
     benchmark: BenchmarkInputs | None
-    factor_set_ids: dict[str, str]
+    factor_sets: dict[str, FactorSet]
+    factor_models: dict[str, FactorModelInputs]
 
 
 class MarketLoader:
@@ -117,9 +119,7 @@ class MarketLoader:
         if missing := sorted({i.id for i in named.instruments} - set(named.pack.instrument_ids)):
             raise NotReady(f"pricing pack {named.pack.id} has no prices of {listed(missing)}")
         assets = tuple(_plain_asset(instrument, candidates) for instrument in named.instruments)
-        return Universe(
-            assets, named.pack, _known_benchmark(named), {k: found.id for k, found in named.factors.items()}
-        )
+        return Universe(assets, named.pack, _known_benchmark(named), named.factors, await self._factor_models(model))
 
     async def market(
         self, portfolio_id: str, model: ModelSpec, candidates: Sequence[str] = ()
@@ -155,8 +155,20 @@ class MarketLoader:
             benchmark=None if named.benchmark is None else _benchmark(named.benchmark, table, dates[window]),
             market=None if named.market is None else _benchmark(named.market, table, dates[window]),
             factor_sets={k: await self._factors(found) for k, found in named.factors.items()},
+            factor_models=await self._factor_models(model),
         )
         return inputs, holdings
+
+    async def prices(self, pack_id: str, instruments: Sequence[str]) -> tuple[PricingPack, PriceTable]:
+        """The pack named, or else the newest with prices of all the instruments, and all its prices.
+
+        Raises:
+            NotFound: There is none of this id.
+            NotReady: None has prices of all; what lacks them is named.
+        """
+        async with self._database.transaction() as connection:
+            pack = await self._pack(connection, pack_id, instruments)
+        return pack, await self._table(pack.id)
 
     async def _named(
         self, connection: Connection, portfolio_id: str, model: ModelSpec, candidates: Sequence[str]
@@ -215,6 +227,11 @@ class MarketLoader:
             table = await FactorRepository(connection).read(found.id)
         return FactorReturns(found.id, table.factors, table.dates, table.returns)
 
+    async def _factor_models(self, model: ModelSpec) -> dict[str, FactorModelInputs]:
+        """The stored factor models of risk and expected returns."""
+        named = {part.factor_model_id for part in (model.returns, model.risk) if part.factor_model_id}
+        return {stored: factor_model_inputs(await self.models.factor_model(stored)) for stored in sorted(named)}
+
 
 @dataclass(frozen=True, slots=True)
 class _Named:
@@ -239,7 +256,8 @@ async def _find_factors(connection: Connection, set_id: str) -> FactorSet:
 
 def _factor_set_ids(model: ModelSpec) -> set[str]:
     """Factor sets that the models name; empty = the newest."""
-    return {part.factor_set_id for part in (model.returns, model.risk) if part.method == "factor_model"}
+    parts = [part for part in (model.returns, model.risk) if part.method == "factor_model"]
+    return {part.factor_set_id for part in parts if not part.factor_model_id}
 
 
 def value_holdings(named: _Named, prices: dict[str, Decimal], ages: Mapping[str, PriceAge]) -> Holdings:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from server.compute.inputs import MarketInputs
-from server.limit_specs import ExposureSpec
+from server.checks.factors import Surroundings
+from server.compute.inputs import Floats, MarketInputs
+from server.limit_specs import ConstraintSpec, ExposureSpec
 from server.loading import Holdings, MarketLoader, Universe
 from server.loading_models import ModelLoader
 from server.method_specs import MethodSpec, MultiPeriodSpec, PeriodSpec
@@ -32,7 +34,8 @@ async def accept(loader: MarketLoader, spec: OptimizationSpec) -> Universe:
     """
     filled = await with_stored(loader.models, spec)
     universe = await loader.universe(filled.portfolio_id, filled.model, filled.instrument_ids)
-    check_universe(universe.assets, filled, universe.benchmark)
+    sets = {named: found.factors for named, found in universe.factor_sets.items()}
+    check_universe(Surroundings(universe.assets, universe.benchmark, universe.factor_models, sets), filled)
     return universe
 
 
@@ -46,12 +49,20 @@ async def prepare(loader: MarketLoader, spec: OptimizationSpec) -> Prepared:
     """
     filled = await with_stored(loader.models, spec)
     inputs, holdings = await loader.market(filled.portfolio_id, filled.model, filled.instrument_ids)
-    check_universe(inputs.assets, filled, inputs.benchmark)
+    check_universe(surroundings(inputs), filled)
     return Prepared(filled, inputs, holdings)
+
+
+def surroundings(inputs: MarketInputs) -> Surroundings:
+    """What a request is checked against once everything is loaded."""
+    sets = {named: found.names for named, found in inputs.factor_sets.items()}
+    return Surroundings(inputs.assets, inputs.benchmark, inputs.factor_models, sets)
 
 
 async def with_stored(models: ModelLoader, spec: OptimizationSpec) -> OptimizationSpec:
     """The request with the scenarios, forecast, covariance and exposures that it names by their ids.
+
+    Factor models of risk and expected returns come with the market.
 
     Raises:
         NotFound: There is none of an id.
@@ -64,7 +75,7 @@ async def with_stored(models: ModelLoader, spec: OptimizationSpec) -> Optimizati
     if model.risk.covariance_id:
         stored = await models.covariance(model.risk.covariance_id)
         model = replace(model, risk=replace(model.risk, names=stored.instrument_ids, Sigma=stored.Sigma))
-    exposures = await _with_exposures(models, spec.constraints.exposures)
+    exposures = await _with_exposures(models, spec.constraints)
     method = await _with_periods(models, spec.method)
     return replace(spec, model=model, constraints=replace(spec.constraints, exposures=exposures), method=method)
 
@@ -86,12 +97,17 @@ async def _with_scenarios(models: ModelLoader, model: ModelSpec) -> ModelSpec:
     return replace(model, scenarios=scenarios)
 
 
-async def _with_exposures(models: ModelLoader, asked: ExposureSpec) -> ExposureSpec:
+async def _with_exposures(models: ModelLoader, limits: ConstraintSpec) -> ExposureSpec:
+    asked = limits.exposures
+    if limits.factor_model_id:
+        model = await models.factor_model(limits.factor_model_id)
+        return ExposureSpec("", _columns(model.head.factors, model.head.instrument_ids, model.numbers.B))
     if not asked.id:
         return asked
     stored = await models.exposures(asked.id)
-    columns = {
-        factor: dict(zip(stored.instrument_ids, stored.B[:, k].tolist(), strict=True))
-        for k, factor in enumerate(stored.factors)
-    }
-    return ExposureSpec(asked.id, columns)
+    return ExposureSpec(asked.id, _columns(stored.factors, stored.instrument_ids, stored.B))
+
+
+def _columns(factors: Sequence[str], names: Sequence[str], B: Floats) -> dict[str, dict[str, float]]:
+    """Exposures by factor and instrument."""
+    return {factor: dict(zip(names, column, strict=True)) for factor, column in zip(factors, B.T.tolist(), strict=True)}

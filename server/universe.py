@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from server.checks import method_faults
+from server.checks.factors import Surroundings, factor_faults
+from server.checks.names import missing, unknown
 from server.compute.inputs import Asset, BenchmarkInputs
 from server.compute.views import combination, market_caps
 from server.errors import Fault, InvalidRequest
 from server.limit_specs import ConstraintSpec
-from server.listing import MOST_LISTED, listed
+from server.listing import listed
+from server.method_specs import MultiPeriodSpec
 from server.specs import CASH, CostSpec, ModelSpec, OptimizationSpec, ViewsSpec
-from server.vocabulary import DRAWDOWNS, FACTOR_TERMS
+from server.vocabulary import DRAWDOWNS
 
 
-def check_universe(assets: Sequence[Asset], spec: OptimizationSpec, benchmark: BenchmarkInputs | None) -> None:
+def check_universe(known: Surroundings, spec: OptimizationSpec) -> None:
     """Check a request, its stored parts filled in, against its universe.
 
     Args:
-        assets: The universe.
+        known: The universe, and what else the request names.
         spec: The request.
-        benchmark: That of the request or the portfolio.
 
     Raises:
         InvalidRequest: With every fault.
     """
+    assets, benchmark = known.assets, known.benchmark
     faults = [
         *_limit_faults(assets, spec.constraints),
         *_sum_faults(assets, spec.constraints, benchmark),
-        *_factor_faults(assets, spec, benchmark),
-        *_benchmark_faults(assets, spec, benchmark),
+        *factor_faults(known, spec),
+        *_benchmark_faults(known, spec),
         *_instrument_faults(assets, spec.constraints, spec.cost),
         *_reach_faults(assets, spec),
         *_budget_faults(spec),
@@ -40,21 +43,23 @@ def check_universe(assets: Sequence[Asset], spec: OptimizationSpec, benchmark: B
         *method_faults(assets, spec),
     ]
     if faults:
-        raise InvalidRequest(faults)
+        # A stored factor model that lacks an instrument lacks it for every factor that is used.
+        raise InvalidRequest(dict.fromkeys(faults))
 
 
 def _limit_faults(assets: Sequence[Asset], spec: ConstraintSpec) -> Iterator[Fault]:
     ids, sectors = {asset.id for asset in assets}, {asset.sector for asset in assets}
-    yield from _unknown("constraints.min_weights", spec.min_weights, ids)
-    yield from _unknown("constraints.max_weights", spec.max_weights, ids)
-    yield from _unknown("constraints.max_trade_sizes", spec.max_trade_sizes, ids)
-    yield from _unknown("constraints.sector_limits", spec.sector_limits, sectors)
-    yield from _unknown("constraints.asset_class_limits", spec.asset_class_limits, {a.asset_class for a in assets})
+    yield from unknown("constraints.min_weights", spec.min_weights, ids)
+    yield from unknown("constraints.max_weights", spec.max_weights, ids)
+    yield from unknown("constraints.max_trade_sizes", spec.max_trade_sizes, ids)
+    yield from unknown("constraints.sector_limits", spec.sector_limits, sectors)
+    yield from unknown("constraints.asset_class_limits", spec.asset_class_limits, {a.asset_class for a in assets})
     for budget in spec.risk_budgets:
-        at = f"constraints.risk_budgets[{budget.instrument_id or budget.sector}]"
-        yield from _unknown(at, [budget.instrument_id or budget.sector], ids if budget.instrument_id else sectors)
+        if not budget.factor:
+            at = f"constraints.risk_budgets[{budget.instrument_id or budget.sector}]"
+            yield from unknown(at, [budget.instrument_id or budget.sector], ids if budget.instrument_id else sectors)
     for scenario in spec.stress_scenarios:
-        yield from _unknown(f"constraints.stress_scenarios[{scenario.name}].returns", scenario.returns, {*ids, CASH})
+        yield from unknown(f"constraints.stress_scenarios[{scenario.name}].returns", scenario.returns, {*ids, CASH})
     excluded = {asset.id for asset in assets if not asset.candidate}
     for name in sorted(excluded & {name for name, floor in spec.min_weights.items() if floor > 0}):
         yield Fault(f"constraints.min_weights[{name}]", "asks to hold what instrument_ids leaves out")
@@ -68,54 +73,42 @@ def _sum_faults(assets: Sequence[Asset], spec: ConstraintSpec, benchmark: Benchm
     members = set() if benchmark is None else set(benchmark.weights or {})
     for limit in spec.linear_constraints:
         known = ids | members if limit.relative else ids
-        yield from _unknown(f"constraints.linear_constraints[{limit.name}].coefficients", limit.coefficients, known)
+        yield from unknown(f"constraints.linear_constraints[{limit.name}].coefficients", limit.coefficients, known)
 
 
-def _factor_faults(
-    assets: Sequence[Asset], spec: OptimizationSpec, benchmark: BenchmarkInputs | None
-) -> Iterator[Fault]:
-    """Factors without exposures, and exposures that leave out an instrument."""
-    values = spec.constraints.exposures.values
-    used = {limit.factor: f"constraints.factor_limits[{limit.factor}]" for limit in spec.constraints.factor_limits}
-    used |= {term.factor: f"terms[{term.name}].factor" for term in spec.terms if term.kind in FACTOR_TERMS}
-    relative = {limit.factor for limit in spec.constraints.factor_limits if limit.relative}
-    members = [] if benchmark is None else sorted(benchmark.weights or {})
-    for factor, field in used.items():
-        if factor not in values:
-            have = f"; there are {listed(sorted(values))}" if values else ""
-            yield Fault(field, f"has no exposures in constraints.factor_exposures{have}")
-            continue
-        needed = [asset.id for asset in assets] + (members if factor in relative else [])
-        yield from _missing(f"constraints.factor_exposures[{factor}]", "exposure", needed, values[factor])
-
-
-def _benchmark_faults(
-    assets: Sequence[Asset], spec: OptimizationSpec, benchmark: BenchmarkInputs | None
-) -> Iterator[Fault]:
+def _benchmark_faults(known: Surroundings, spec: OptimizationSpec) -> Iterator[Fault]:
     """Limits and objectives that need a benchmark, and what they need of it."""
-    limits = spec.constraints
-    against = ["constraints.max_tracking_error"] if limits.max_tracking_error is not None else []
-    against += ["objective"] if spec.objective == "maximize_information_ratio" else []
-    against += [f"terms[{term.name}]" for term in spec.terms if term.kind == "tracking_error"]
+    limits, benchmark = spec.constraints, known.benchmark
+    errors = ["constraints.max_tracking_error"] if limits.max_tracking_error is not None else []
+    ratios = ["objective"] if spec.objective == "maximize_information_ratio" else []
+    errors += [f"terms[{term.name}]" for term in spec.terms if term.kind == "tracking_error"]
     sums = [limit for limit in limits.linear_constraints if limit.relative]
     relative = [f"constraints.linear_constraints[{limit.name}].relative_to_benchmark" for limit in sums]
     relative += [
         f"constraints.factor_limits[{f.factor}].relative_to_benchmark" for f in limits.factor_limits if f.relative
     ]
     if benchmark is None:
-        for field in (*against, *relative):
+        for field in (*errors, *ratios, *relative):
             yield Fault(field, "needs a benchmark: the portfolio has none, and benchmark_id names none")
         return
-    ids, weights = {*(asset.id for asset in assets), CASH}, benchmark.weights or {}
-    outside = sorted(set(weights) - ids)
+    weights = benchmark.weights or {}
+    outside = sorted(set(weights) - {*known.ids, CASH})
     historical = spec.model.scenarios is None and not spec.model.distribution_views
     if not (benchmark.has_series and historical) and (outside or not weights):
         lacks = f"weights in {listed(outside)} outside of the universe" if outside else "neither weights"
         series = "in the pricing pack" if historical else "that fits scenarios or entropy_pooling"
-        for field in against:
+        for field in (*(() if weights and _known_to_model(known, spec, outside) else errors), *ratios):
             yield Fault(field, f"benchmark {benchmark.id} has {lacks} and no price series {series}")
     for field in relative if not weights else ():
         yield Fault(field, f"benchmark {benchmark.id} has no weights")
+
+
+def _known_to_model(known: Surroundings, spec: OptimizationSpec, outside: Sequence[str]) -> bool:
+    """Whether the stored model of the risk tells the deviation from what is not in the universe."""
+    stored = spec.model.risk.factor_model_id
+    if not stored or spec.model.views is not None or isinstance(spec.method, MultiPeriodSpec):
+        return False
+    return set(outside) <= set(known.factor_models[stored].model.names)
 
 
 def _instrument_faults(assets: Sequence[Asset], limits: ConstraintSpec, cost: CostSpec) -> Iterator[Fault]:
@@ -124,11 +117,11 @@ def _instrument_faults(assets: Sequence[Asset], limits: ConstraintSpec, cost: Co
     candidates = [asset.id for asset in assets if asset.candidate]
     for field in ("min_quality_score", "min_average_quality"):
         if getattr(limits, field) is not None:
-            yield from _missing(f"constraints.{field}", "quality score", candidates, scored)
+            yield from missing(f"constraints.{field}", "quality score", candidates, scored)
     if cost.impact is not None:
         traded = [asset.id for asset in assets if asset.daily_volume]
         field = "preferences.market_impact"
-        yield from _missing(field, "average daily volume above 0", [asset.id for asset in assets], traded)
+        yield from missing(field, "average daily volume above 0", [asset.id for asset in assets], traded)
 
 
 def _reach_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterator[Fault]:
@@ -177,19 +170,19 @@ def _model_faults(assets: Sequence[Asset], model: ModelSpec) -> Iterator[Fault]:
     capitalised = {asset.id for asset in assets if asset.market_cap is not None}
     returns = model.returns
     if returns.method == "provided":
-        yield from _missing("expected_returns.values", "value", ids, returns.values)
+        yield from missing("expected_returns.values", "value", ids, returns.values)
     if model.risk.method == "provided":
-        yield from _missing("risk_model.covariance.instrument_ids", "row", ids, model.risk.names)
+        yield from missing("risk_model.covariance.instrument_ids", "row", ids, model.risk.names)
     if model.views is not None:
         yield from _view_faults(assets, model.views)
     elif returns.method == "equilibrium" or (returns.method == "capm" and not returns.market_benchmark_id):
         given = capitalised | set(returns.market_caps)
-        yield from _missing("expected_returns.market_caps", "value", ids, given)
+        yield from missing("expected_returns.market_caps", "value", ids, given)
 
 
 def _view_faults(assets: Sequence[Asset], views: ViewsSpec) -> Iterator[Fault]:
     ids, caps = [asset.id for asset in assets], market_caps(assets, views)
-    yield from _missing("black_litterman.market_caps", "value", ids, [name for name, cap in caps.items() if cap > 0])
+    yield from missing("black_litterman.market_caps", "value", ids, [name for name, cap in caps.items() if cap > 0])
     known = {
         "weights": set(ids),
         "sectors": {asset.sector for asset in assets},
@@ -198,7 +191,7 @@ def _view_faults(assets: Sequence[Asset], views: ViewsSpec) -> Iterator[Fault]:
     for view in views.views:
         at, faults = f"black_litterman.views[{view.name}]", list[Fault]()
         for part, names in known.items():
-            faults += _unknown(f"{at}.{part}", getattr(view, part), names)
+            faults += unknown(f"{at}.{part}", getattr(view, part), names)
         yield from faults
         market = np.array([caps[name] for name in ids])
         if not faults and market.all() and not combination(assets, market, view).any():
@@ -210,7 +203,7 @@ def _scenario_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterato
     scenarios = spec.model.scenarios
     if scenarios is None:
         return
-    yield from _missing("scenarios.instrument_ids", "return", [asset.id for asset in assets], scenarios.names)
+    yield from missing("scenarios.instrument_ids", "return", [asset.id for asset in assets], scenarios.names)
     if scenarios.ordered:
         return
     fields = ["risk_measure"] if spec.risk_measure in DRAWDOWNS else []
@@ -219,15 +212,3 @@ def _scenario_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> Iterato
     fields += [f"terms[{term.name}].kind" for term in spec.terms if term.kind in DRAWDOWNS]
     for field in fields:
         yield Fault(field, "needs scenarios that follow each other in time: a drawdown has no meaning without order")
-
-
-def _unknown(field: str, names: Iterable[str], known: set[str]) -> Iterator[Fault]:
-    if strangers := sorted(set(names) - known):
-        have = f"; it has {listed(sorted(known))}" if len(known) <= MOST_LISTED else ""
-        yield Fault(field, f"names {listed(strangers)}, which the universe does not have{have}")
-
-
-def _missing(field: str, what: str, ids: Sequence[str], given: Iterable[str]) -> Iterator[Fault]:
-    present = set(given)
-    if missing := [name for name in ids if name not in present and name != CASH]:
-        yield Fault(field, f"has no {what} for {listed(missing)}")

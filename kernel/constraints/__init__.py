@@ -9,7 +9,7 @@ from kernel.constraints.leverage import ExposureBudget
 from kernel.constraints.linear import LinearLimit, budget
 from kernel.constraints.net_return import NetReturnFloor
 from kernel.constraints.number_of_positions import NumberOfPositions
-from kernel.constraints.risk_budgets import RiskBudgets
+from kernel.constraints.risk_budgets import FactorPart, RiskBudgets
 from kernel.constraints.risk_limit import RiskLimit
 from kernel.constraints.smallest_position import SmallestPosition
 from kernel.constraints.trades import TradeLimits
@@ -19,6 +19,7 @@ from kernel.constraints.whole_lots import WholeLots
 __all__ = [
     "Constraint",
     "ExposureBudget",
+    "FactorPart",
     "FixedExposures",
     "LinearLimit",
     "Measurement",

@@ -47,6 +47,27 @@ class _Solution:
     unsettled: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Fits of some of the series.
+
+    Attributes:
+        centres: (m,) of the centred returns, at the factors' means.
+        betas: (m, k).
+        residuals: (T, m).
+        errors: (m, 1 + k).
+        unsettled: Number of series that still moved after the last step.
+        outliers: Number of residuals beyond the threshold.
+    """
+
+    centres: FloatArray
+    betas: FloatArray
+    residuals: FloatArray
+    errors: FloatArray
+    unsettled: int
+    outliers: int
+
+
 def huber_regressions(R: FloatArray, design: FactorDesign, threshold: float, lags: int | None) -> Fits:
     """Regressions by Huber's M-estimator with a scale found along with it.
 
@@ -69,28 +90,28 @@ def huber_regressions(R: FloatArray, design: FactorDesign, threshold: float, lag
     """
     means, X = centred_series(R, design)
     blocks = [_fit(X[:, first : first + _BLOCK], design, threshold, lags) for first in range(0, X.shape[1], _BLOCK)]
-    centre, betas, residuals, errors = (
-        np.concatenate([b[i] for b in blocks], axis=a) for i, a in enumerate((0, 0, 1, 0))
-    )
+    betas = np.concatenate([block.betas for block in blocks])
+    residuals = np.concatenate([block.residuals for block in blocks], axis=1)
     squares = sums_of_squares(residuals)
     freedom = float(len(X) - design.Q.shape[1] - 1)
     return Fits(
-        alpha=means + centre - betas @ design.means,
+        alpha=means + np.concatenate([block.centres for block in blocks]) - betas @ design.means,
         betas=betas,
-        errors=errors,
+        errors=np.concatenate([block.errors for block in blocks]),
         r_squared=explained_share(squares, sums_of_squares(X)),
         residuals=residuals,
         residual_variances=squares / freedom,
         degrees_of_freedom=freedom,
         divisor=freedom,
-        diagnostics={"not_converged": float(sum(b[4] for b in blocks))},
+        diagnostics={
+            "not_converged": float(sum(block.unsettled for block in blocks)),
+            "downweighted_share": sum(block.outliers for block in blocks) / X.size,
+        },
     )
 
 
-def _fit(
-    X: FloatArray, design: FactorDesign, threshold: float, lags: int | None
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, int]:
-    """Centres (m,), betas (m, k), residuals (T, m), errors (m, 1 + k) and the number of series that did not settle."""
+def _fit(X: FloatArray, design: FactorDesign, threshold: float, lags: int | None) -> _Block:
+    """The fits of some series; exact ones by least squares."""
     T, m = X.shape
     E = np.column_stack([np.full(T, 1.0 / math.sqrt(T)), design.Q])
     G = E.T @ X
@@ -98,12 +119,13 @@ def _fit(
     moving = ~is_exact(sums_of_squares(residuals), sums_of_squares(X))
     residuals[:, ~moving] = 0.0
     errors = np.zeros((m, E.shape[1]))
-    unsettled = 0
+    unsettled = outliers = 0
     if moving.any():
         found = _iterate(X[:, moving], E, G[:, moving], threshold)
         G[:, moving], residuals[:, moving], unsettled = found.G, found.residuals, found.unsettled
         errors[moving] = _errors(found, E, _to_coefficients(design), threshold, lags)
-    return G[0] / math.sqrt(T), (design.R_inverse @ G[1:]).T, residuals, errors, unsettled
+        outliers = int(np.sum(np.abs(found.residuals) > threshold * found.scales))
+    return _Block(G[0] / math.sqrt(T), (design.R_inverse @ G[1:]).T, residuals, errors, unsettled, outliers)
 
 
 def _iterate(X: FloatArray, E: FloatArray, start: FloatArray, threshold: float) -> _Solution:

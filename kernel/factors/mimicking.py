@@ -17,7 +17,7 @@ _RANK_TOLERANCE = 1e-9
 # Part of a wanted exposure that no weights reach; more than rounding leaves.
 _OUT_OF_REACH = 1e-7
 # Share of a factor's variance that its portfolio may miss where exposure to the factor alone is out of reach.
-_LARGEST_MISS = 0.01
+_LARGEST_MISS = 0.1
 # Of the largest specific variance: less counts as none, so that its inverse drowns nothing.
 _NO_SPECIFIC = 1e-12
 # Other factors with a smaller coefficient are not named as part of a combination.
@@ -59,7 +59,8 @@ def factor_portfolios(model: FactorModel, factors: Sequence[str] | None = None) 
     Where the exposures to a factor are a combination of those to others, as the market's are of the industries', no
     weights have exposure to it alone. Then B'w = y with the y within reach whose return is nearest to the factor's,
     min (y - e_k)'Phi (y - e_k). For market and industries, whose returns weighted by market capitalisation add up to
-    zero, these are the portfolios of the constrained regression: the market's has the industries at their weights.
+    zero, these are the portfolios of the constrained regression: the market's has the industries at their weights. They
+    miss little of the factor's variance, as much as these weights have changed over the window.
 
     Args:
         model: Of the assets to choose from.
@@ -70,7 +71,7 @@ def factor_portfolios(model: FactorModel, factors: Sequence[str] | None = None) 
 
     Raises:
         ProblemError: There is no asset, a factor is not in the model or asked for twice, or no weights come near the
-            factor alone: more than a hundredth of its variance would be missed. It is named.
+            factor alone: more than a tenth of its variance would be missed. It is named.
 
     References:
         Grinold & Kahn (2000), Active Portfolio Management, chapter 3; Menchero, Orr & Wang (2011), The Barra US equity
@@ -142,7 +143,9 @@ def _targets(model: FactorModel, wanted: Sequence[int], reach: _Reach) -> FloatA
             continue
         correction = linalg.lstsq(root @ reach.basis.T, root @ missed[:, column])[0]
         left = root @ (missed[:, column] - reach.basis.T @ correction)
-        if not float(left @ left) <= _LARGEST_MISS * model.Phi[place, place] > 0.0:
+        # With fewer assets than factors, none of them can be told from the others.
+        alike = len(model.names) >= len(model.factors) and float(left @ left) <= _LARGEST_MISS * model.Phi[place, place]
+        if not alike or model.Phi[place, place] <= 0.0:
             raise ProblemError(
                 f"factors[{model.factors[place]}]", _why_out_of_reach(model, place, missed[:, column] / reach.scales)
             )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sp
 
 from kernel.builder import Form, ProgramBuilder
 from kernel.canonical import Cone, Matrix, Quadratic, Vector
@@ -52,12 +53,12 @@ class Volatility(RootOfSquare):
 
     def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
         """Add ``(limit, root w)`` in the second-order cone."""
-        _limit_norm(builder, name, covariance_root(self.moments.quadratic), limit)
+        _limit_norm(builder, name, compact_root(self.moments.quadratic), limit)
 
     def epigraph(self, builder: ProgramBuilder) -> Form:
         """A variable t >= ||root w||."""
-        root = covariance_root(self.moments.quadratic)
-        return [(builder.add_norm([(builder.weights, root)], np.zeros(len(root))), _ONE)]
+        root = compact_root(self.moments.quadratic)
+        return [(builder.add_norm([(builder.weights, root)], np.zeros(root.shape[0])), _ONE)]
 
     def of(self, w: Vector) -> float:
         """sqrt(w'Sigma w)."""
@@ -91,14 +92,14 @@ class Variance(EpigraphMeasure):
     def epigraph(self, builder: ProgramBuilder) -> Form:
         """A variable e >= t^2 beside t >= ||root w||, in units of the assets' size."""
         size = self.moments.typical_volatility or 1.0
-        root = covariance_root(self.moments.quadratic) / size
-        t = builder.add_norm([(builder.weights, root)], np.zeros(len(root)))
+        root = compact_root(self.moments.quadratic.scaled(1.0 / size**2))
+        t = builder.add_norm([(builder.weights, root)], np.zeros(root.shape[0]))
         return [(builder.add_squares(t, 1.0), size**2 * _ONE)]
 
     def limit(self, builder: ProgramBuilder, name: str, limit: float) -> None:
         """Add ``2 sqrt(limit) (sqrt(limit), root w)`` in the second-order cone: the multiplier is of the variance."""
         scale = 2.0 * float(np.sqrt(limit))
-        _limit_norm(builder, name, scale * covariance_root(self.moments.quadratic), 2.0 * limit)
+        _limit_norm(builder, name, scale * compact_root(self.moments.quadratic), 2.0 * limit)
 
     def of(self, w: Vector) -> float:
         """W'Sigma w."""
@@ -130,7 +131,7 @@ class TrackingError(RootOfSquare):
         shift: (k,).
     """
 
-    root: Matrix
+    root: Matrix | sp.csr_array
     shift: Vector
     name: str = "tracking_error"
     unit: str = "volatility"
@@ -138,8 +139,24 @@ class TrackingError(RootOfSquare):
     @classmethod
     def against_weights(cls, moments: Moments, benchmark: Vector) -> TrackingError:
         """Ex ante, against a benchmark of weights (n,)."""
-        root = covariance_root(moments.quadratic)
+        root = compact_root(moments.quadratic)
         return cls(root, root @ benchmark)
+
+    @classmethod
+    def against_weights_beyond(cls, moments: Moments, benchmark: Vector, common: Vector, own: float) -> TrackingError:
+        """Ex ante, against a benchmark that has further assets, of which no weights can be.
+
+        Args:
+            moments: n assets, whose covariance is kept as factor (k, n) and diagonal.
+            benchmark: (n,) its weights in these.
+            common: (k,) the further assets' part of the factor times their weights in the benchmark.
+            own: Variance of what is specific to the further assets, annual, 0 or more.
+        """
+        within = cls.against_weights(moments, benchmark)
+        root = sp.vstack([sp.csr_array(within.root), sp.csr_array((1, moments.n))], format="csr")
+        shift = np.append(within.shift, np.sqrt(own))
+        shift[: len(common)] += common
+        return cls(sp.csr_array(root), shift)
 
     @classmethod
     def against_returns(cls, R: Matrix, benchmark: Vector, periods_per_year: float) -> TrackingError:
@@ -170,9 +187,14 @@ class TrackingError(RootOfSquare):
         return None
 
 
-def _limit_norm(builder: ProgramBuilder, name: str, root: Matrix, limit: float, shift: Vector | None = None) -> None:
-    rows = np.vstack([np.zeros((1, builder.n)), root])
-    b = np.append(limit, np.zeros(len(root)) if shift is None else shift)
+def _limit_norm(
+    builder: ProgramBuilder, name: str, root: Matrix | sp.csr_array, limit: float, shift: Vector | None = None
+) -> None:
+    if isinstance(root, np.ndarray):
+        rows: Matrix | sp.csr_array = np.vstack([np.zeros((1, builder.n)), root])
+    else:
+        rows = sp.csr_array(sp.vstack([sp.csr_array((1, builder.n)), root], format="csr"))
+    b = np.append(limit, np.zeros(root.shape[0]) if shift is None else shift)
     builder.add_rows((name,), Cone.SECOND_ORDER, [(builder.weights, rows)], b)
 
 
@@ -193,3 +215,11 @@ def covariance_root(quadratic: Quadratic) -> Matrix:
         values, vectors = np.linalg.eigh(Sigma)
         kept = values > values[-1] * len(values) * np.finfo(float).eps
         return np.asarray(np.sqrt(values[kept])[:, None] * vectors[:, kept].T, dtype=np.float64)
+
+
+def compact_root(quadratic: Quadratic) -> Matrix | sp.csr_array:
+    """The same M; without its zeros where a diagonal beside a low-rank factor makes most of it zeros."""
+    if quadratic.factor is None or quadratic.diagonal is None:
+        return covariance_root(quadratic)
+    diagonal = sp.diags_array(np.sqrt(quadratic.diagonal), format="csr")[quadratic.diagonal > 0.0]
+    return sp.csr_array(sp.vstack([sp.csr_array(quadratic.factor), diagonal], format="csr"))

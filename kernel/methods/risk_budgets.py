@@ -1,9 +1,9 @@
 """Risk budgets, which are not convex: a sequence of convex programs, with the bound of the problem without budgets.
 
 From the optimum without budgets the shares are first brought within their limits by a growing penalty on what exceeds
-them; then every step solves the problem with the budgets' tangents, which are stricter, so that every step is feasible
-and none is worse than the one before. What the sequence ends in is a local optimum; it is the optimum only where it
-meets the bound.
+them; where that ends nowhere, from the weights with the least exposures to the factors. Then every step solves the
+problem with the budgets' tangents, which are stricter, so that every step is feasible and none is worse than the one
+before. What the sequence ends in is a local optimum; it is the optimum only where it meets the bound.
 
 References: Lipp & Boyd (2016), variations and extension of the convex-concave procedure.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from kernel.builder import ProgramBuilder
 from kernel.canonical import Program, Vector
-from kernel.constraints.risk_budgets import RiskBudgets, TangentBudgets
+from kernel.constraints.risk_budgets import FactorPart, RiskBudgets, TangentBudgets
 from kernel.errors import ProblemError
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
@@ -64,6 +64,9 @@ def optimize_risk_budgets(
     if relaxed.weights is None or budgets.excess(relaxed.weights) <= _KEPT:
         return _with_reports(relaxed, free, budgets, settings, optimize)
     start = _within(free, budgets, relaxed.weights, settings)
+    if start is None:
+        aside = _least_exposed(free, budgets, settings)
+        start = None if aside is None else _within(free, budgets, aside, settings)
     best = None if start is None else _descend(free, budgets, start, settings, optimize)
     return _concluded(best, relaxed, settings, relative_gap)
 
@@ -72,10 +75,10 @@ def _only(problem: Problem) -> RiskBudgets:
     """All budgets of the problem in one, by the covariance of the first."""
     found = [constraint for constraint in problem.constraints if isinstance(constraint, RiskBudgets)]
     names = tuple(name for budgets in found for name in budgets.names)
-    groups = tuple(group for budgets in found for group in budgets.groups)
+    parts = tuple(part for budgets in found for part in budgets.parts)
     if any(budgets.moments is not found[0].moments for budgets in found):
         raise ProblemError(names[0], "all risk budgets must be shares in the same variance")
-    return RiskBudgets(names, groups, np.concatenate([budgets.shares for budgets in found]), found[0].moments)
+    return RiskBudgets(names, parts, np.concatenate([budgets.shares for budgets in found]), found[0].moments)
 
 
 def _require_convex(problem: Problem, budgets: RiskBudgets) -> None:
@@ -99,6 +102,8 @@ def _posed(problem: Problem, softened: TangentBudgets | None = None, penalty: fl
 
 def _within(problem: Problem, budgets: RiskBudgets, w: Vector, settings: Settings) -> Vector | None:
     """Weights near w that keep the budgets; None when none are found."""
+    if budgets.excess(w) <= _KEPT:
+        return w
     penalty = max(abs(problem.objective.value(problem, w)), _KEPT)
     for _ in range(_STEPS):
         if settings.clock() > settings.deadline:
@@ -112,6 +117,23 @@ def _within(problem: Problem, budgets: RiskBudgets, w: Vector, settings: Setting
             return w
         penalty *= _GROWTH
     return None
+
+
+def _least_exposed(problem: Problem, budgets: RiskBudgets, settings: Settings) -> Vector | None:
+    """Weights with the least squares that bound the factors' parts: another place to start from, without an objective.
+
+    None where no factor has a budget.
+    """
+    squares = [part.squares for part in budgets.parts if isinstance(part, FactorPart)]
+    rows = [p for p, _ in filter(None, squares)]
+    if not rows:
+        return None
+    builder = ProgramBuilder(problem.moments.n)
+    for constraint in problem.constraints:
+        constraint.add_to(builder)
+    builder.minimize_square(np.array(rows), np.zeros(len(rows)), 1.0)
+    raw = solve_convex(builder.build(), settings)
+    return raw.x[: problem.moments.n] if raw.status is RawStatus.SOLVED else None
 
 
 def _descend(

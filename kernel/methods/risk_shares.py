@@ -3,8 +3,13 @@
     assets     w_i g_i / risk
     factors    (Aw)_j (pinv(A')g)_j / risk,      A the factors' exposures; what is left is not the factors'
 
-with g the gradient of the risk at w. Measures that are made of planes have kinks, and portfolios of given shares often
-lie on them. There every g of the subdifferential is a gradient, and the shares are those nearest to the budgets.
+with g the gradient of the risk at w. Of the variance B Phi B' + D of a factor model with these exposures, B = A', and
+x = B'w, a factor's share is ``x_j (Phi x + pinv(B) D w)_j``: its own part of the variance and what the specific risk
+adds along its direction. An attribution to factors and specific risk keeps the second with the specific risk; without
+any the two are the same.
+
+Measures that are made of planes have kinks, and portfolios of given shares often lie on them. There every g of the
+subdifferential is a gradient, and the shares are those nearest to the budgets.
 
 References: Tasche (1999); Roncalli & Weisang (2012), section 2, for factors; Wolfe (1976) for the nearest point of a
 polytope that is known by its extreme points in given directions.

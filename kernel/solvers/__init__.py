@@ -15,6 +15,7 @@ from kernel.solvers.clarabel_conic import ClarabelSolver
 from kernel.solvers.conic_polish import polish_conic
 from kernel.solvers.highs_lp import HighsSolver
 from kernel.solvers.least_norm import LeastNorm
+from kernel.solvers.lifting import Lifted, is_lean
 from kernel.solvers.piqp_qp import PiqpSolver
 from kernel.solvers.polish import polish
 from kernel.solvers.power_costs import PowerCosts, polish_power_costs
@@ -57,7 +58,8 @@ def _solve_whole(program: Program, settings: Settings, *, final: bool = True) ->
     if raw.status is not RawStatus.SOLVED:
         return raw
     # Limits that tie periods together often hold by more rows than one: only the conic polish takes that.
-    dense = program.has_linear_rows and program.size <= _LARGEST_DENSE and not program.P.parts
+    apart = bool(program.P.parts) or is_lean(program.P)
+    dense = program.has_linear_rows and program.size <= _LARGEST_DENSE and not apart
     if dense:
         x, z = polish(program, raw.x, raw.z)
     else:
@@ -119,6 +121,9 @@ def _first_answer(program: Program, settings: Settings, *, final: bool) -> RawSo
 
     If it is to be `final`, only the last may say that there is none, or who proves it.
     """
+    lifted = Lifted.of(program)
+    if lifted is not None:
+        return lifted.restored(_first_answer(lifted.program, settings, final=final))
     accepting = [solver for solver in CONVEX_SOLVERS if solver.accepts(program)]
     for solver in accepting[:-1]:
         raw = solver.solve(program, settings)

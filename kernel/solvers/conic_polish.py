@@ -22,25 +22,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
-import scipy.sparse.csgraph
-import scipy.sparse.linalg
 
-from kernel.canonical import Cone, Mask, Program, RowBlock, Vector
+from kernel.canonical import Cone, Mask, Program, Quadratic, RowBlock, Vector, widen
 from kernel.certificate import assess, reduced_costs
 from kernel.quadratic import Indices
+from kernel.solvers.bordered import Bordered, few_long_rows
+from kernel.solvers.lifting import is_lean, split
 
 _STEPS = 5
 _CORRECTIONS = 6
 _LARGEST_SYSTEM = 6_000
-# The same where the quadratic part, and with it the factorisation, falls into blocks.
-_LARGEST_IN_BLOCKS = 40_000
-# Up to this size a dense factorisation is quicker, and never fails on structure.
-_LARGEST_DENSE = 400
+# The same where the quadratic part falls into blocks or is of low rank, and the factorisation does not fill up.
+_LARGEST_LEAN = 40_000
 _EXACT = 1e-13
-# What steps next to a known point add to the diagonal, in the units of the program, and how many there are.
-_PROXIMAL, _PROXIMAL_STEPS = 1e-9, 6
 _ROUNDING = 1e-13
 # A cone at its tip has no normal.
 _TIP = 1e-6
@@ -82,7 +77,7 @@ def polish_conic(program: Program, x: Vector, z: Vector) -> tuple[Vector, Vector
     """
     best, least = (x, z), _error(program, x, z)
     active = _read_active(program, x, z)
-    largest = _LARGEST_IN_BLOCKS if program.P.parts else _LARGEST_SYSTEM
+    largest = _LARGEST_LEAN if program.P.parts or is_lean(program.P) else _LARGEST_SYSTEM
     for _ in range(_CORRECTIONS):
         if active is None or active.size > largest or least <= _EXACT:
             break
@@ -216,20 +211,18 @@ def _newton(
     owner = np.repeat(np.arange(len(active.cones)), [block.stop - block.start for block in active.cones])
     entries = np.concatenate([np.zeros(0), *normals])
     N = sp.csr_array((entries, (owner, rows)), shape=(len(active.cones), len(s))) @ A
-    H, outer = _curvature(program, active, s, multipliers, A)
+    H, inner, outer = _curvature(program, active, s, multipliers, A)
     A_rows = sp.csr_array(A[active.rows])
-    border = sp.csr_array(sp.vstack([A_rows, N, outer], format="csr"))
-    corner = np.append(np.zeros(A_rows.shape[0] + len(active.cones)), np.ones(outer.shape[0]))
-    left = sp.vstack([H, border], format="csr")
-    K = sp.hstack([left, sp.vstack([border.T, sp.diags_array(corner)], format="csr")], format="csc")
+    border = sp.csr_array(sp.vstack([A_rows, N, inner, outer], format="csr"))
+    corner = np.repeat([0.0, -1.0, 1.0], [A_rows.shape[0] + len(active.cones), inner.shape[0], outer.shape[0]])
     gradient = (program.quadratic(x) + program.q)[free]
     distances = np.array([_distance(block.cone, s[block.rows]) for block in active.cones])
-    right = np.concatenate([-gradient, s[active.rows], distances, np.zeros(outer.shape[0])])
-    system = sp.csc_array(K)
-    solved = _solved(system, right)
+    extra = np.zeros(inner.shape[0] + outer.shape[0])
+    system = Bordered(H, border, corner)
+    right = np.concatenate([-gradient, s[active.rows], distances, extra])
+    solved = system.solved(right)
     if solved is None:
-        known = np.concatenate([np.zeros(len(free)), y, multipliers, np.zeros(outer.shape[0])])
-        solved = _solved_nearby(system, right, known, len(free))
+        solved = system.solved_nearby(right, np.concatenate([np.zeros(len(free)), y, multipliers, extra]))
     if solved is None:
         return None
     ends = np.cumsum([len(free), A_rows.shape[0], len(active.cones)])
@@ -243,24 +236,25 @@ def _rows_of(cones: Sequence[RowBlock]) -> Indices:
 
 def _curvature(
     program: Program, active: _Active, s: Vector, multipliers: Vector, A: sp.csr_array
-) -> tuple[sp.csr_array, sp.csr_array]:
-    """H over the free variables, as a sparse matrix less ``sum_k outer_k outer_k'``.
+) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
+    """H over the free variables, as a sparse matrix and ``sum_k inner_k inner_k' - sum_k outer_k outer_k'``.
 
     second order   d2g = (I - u u') / ||s_1..||, u = s_1.. / ||s_1..||
     exponential    d2g = e / s_1 v v',           v = (1, -r, 0)
     """
-    size = A.shape[1]
-    inner = active.free[active.free < program.P.size]
-    P = sp.coo_array(program.P.restricted(inner).sparse) if len(inner) else sp.coo_array((0, 0))
-    H = sp.csr_array(sp.coo_array((P.data, (P.row, P.col)), shape=(size, size)))
+    H, inner = _quadratic_part(program, active.free)
     second = [(b, m) for b, m in zip(active.cones, multipliers.tolist(), strict=True) if b.cone is Cone.SECOND_ORDER]
     tails = np.concatenate([np.zeros(0, dtype=np.intp), *(np.arange(b.start + 1, b.stop) for b, _ in second)])
     owner = np.repeat(np.arange(len(second)), [b.stop - b.start - 1 for b, _ in second])
     norms = np.sqrt(np.bincount(owner, s[tails] ** 2, minlength=len(second)))
     bends = np.array([max(m, 0.0) for _, m in second])
-    tail = sp.diags_array(np.sqrt(bends / norms)[owner], format="csr") @ A[tails]
+    tail = sp.csr_array(sp.diags_array(np.sqrt(bends / norms)[owner], format="csr") @ A[tails])
     units = sp.csr_array((s[tails] / norms[owner], (owner, np.arange(len(tails)))), shape=(len(second), len(tails)))
-    H, outer = H + tail.T @ tail, units @ tail
+    outer = units @ tail
+    long = few_long_rows(tail)
+    if long.any():
+        inner, tail = sp.csr_array(sp.vstack([inner, tail[long]], format="csr")), sp.csr_array(tail[~long])
+    H = H + tail.T @ tail
     exponential = np.array([block.cone is Cone.EXPONENTIAL for block in active.cones], dtype=bool)
     first = np.array([block.start for block in active.cones], dtype=np.intp)[exponential]
     if len(first):
@@ -268,57 +262,18 @@ def _curvature(
         V = A[first] - sp.diags_array(r, format="csr") @ A[first + 1]
         weights = multipliers[exponential] * np.exp(r) / s[first + 1]
         H = H + V.T @ sp.diags_array(weights, format="csr") @ V
-    return sp.csr_array(H), sp.csr_array(outer)
+    return sp.csr_array(H), inner, sp.csr_array(outer)
 
 
-def _solved(K: sp.csc_array, right: Vector) -> Vector | None:
-    """K^-1 right with one step of refinement; None where K is singular."""
-    if not np.isfinite(K.data).all():
-        return None
-    if K.shape[0] <= _LARGEST_DENSE:
-        return _solved_densely(K, right)
-    # SuperLU may crash on a matrix whose structure alone makes it singular.
-    K.eliminate_zeros()
-    if scipy.sparse.csgraph.structural_rank(K) < K.shape[0]:
-        return None
-    try:
-        factor = scipy.sparse.linalg.splu(K)
-    except RuntimeError:
-        return None
-    solved = factor.solve(right)
-    solved = solved + factor.solve(right - K @ solved)
-    return np.asarray(solved) if np.isfinite(solved).all() else None
-
-
-def _solved_nearby(K: sp.csc_array, right: Vector, known: Vector, free: int) -> Vector | None:
-    """The solution of ``K v = right`` next to `known` where limits that are tied leave many, by the proximal method.
-
-    Each step adds a little to the diagonal, above zero for the free variables and below for multipliers, so that what
-    the equations leave open stays where it is. None where the steps do not end at a solution.
-    """
-    if not np.isfinite(K.data).all():
-        return None
-    diagonal = np.append(np.full(free, _PROXIMAL), np.full(K.shape[0] - free, -_PROXIMAL))
-    diagonal[free:][K.diagonal()[free:] > 0.0] = 0.0
-    try:
-        factor = scipy.sparse.linalg.splu(sp.csc_array(K + sp.diags_array(diagonal)))
-    except RuntimeError:
-        return None
-    solved = known
-    for _ in range(_PROXIMAL_STEPS):
-        solved = solved + factor.solve(right - K @ solved)
-    return solved if np.isfinite(solved).all() else None
-
-
-def _solved_densely(K: sp.csc_array, right: Vector) -> Vector | None:
-    full = K.toarray()
-    factor, pivots, failed = scipy.linalg.lapack.dgetrf(full)
-    if failed:
-        return None
-    solved, _ = scipy.linalg.lapack.dgetrs(factor, pivots, right)
-    correction, _ = scipy.linalg.lapack.dgetrs(factor, pivots, right - full @ solved)
-    refined = np.asarray(solved + correction)
-    return refined if np.isfinite(refined).all() else None
+def _quadratic_part(program: Program, free: Indices) -> tuple[sp.csr_array, sp.csr_array]:
+    """P over the free variables, as a sparse matrix and the rows of its thin factors."""
+    size, inner = len(free), free[free < program.P.size]
+    P, F, lean = program.P, sp.csr_array((0, size)), split(program.P)
+    if lean is not None:
+        parts, factor = lean
+        P, F = Quadratic(parts=parts), widen(sp.csr_array(factor[:, inner]), size)
+    entries = sp.coo_array(P.restricted(inner).sparse) if len(inner) else sp.coo_array((0, 0))
+    return sp.csr_array(sp.coo_array((entries.data, (entries.row, entries.col)), shape=(size, size))), F
 
 
 def _assemble(program: Program, active: _Active, x: Vector, y: Vector, multipliers: Vector) -> Vector | None:

@@ -85,7 +85,7 @@ def _quadratic(full: Program, cone: slice, t: int, scale: float) -> LeastNorm:
     q[: len(touched)] = -(M.T @ m)[touched]
     program = replace(
         full,
-        P=_square(sp.csr_array(M[:, touched])),
+        P=Quadratic.of_square(sp.csr_array(M[:, touched])),
         q=q,
         A=sp.csr_array(full.A[outer][:, columns]),
         b=full.b[outer],
@@ -99,15 +99,6 @@ def _quadratic(full: Program, cone: slice, t: int, scale: float) -> LeastNorm:
         offset=0.5 * float(m @ m),
     )
     return LeastNorm(full, program, columns, cone, t, scale)
-
-
-def _square(M: sp.csr_array) -> Quadratic:
-    """M'M, kept as a diagonal where it is one."""
-    if (np.diff(M.indptr) <= 1).all():
-        squares = np.bincount(M.indices, M.data**2, minlength=M.shape[1]).astype(float)
-        return Quadratic(None, np.zeros((0, M.shape[1])), squares)
-    dense = M.toarray()
-    return Quadratic(None, dense) if len(dense) < M.shape[1] else Quadratic(dense.T @ dense)
 
 
 def _shifted(blocks: tuple[RowBlock, ...], cone: slice) -> tuple[RowBlock, ...]:

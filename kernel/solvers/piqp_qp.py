@@ -18,6 +18,8 @@ _STATUS = {
 }
 _FEWEST_SPARSE = 400
 _DENSEST_SPARSE = 0.2
+# Programs that it solves take it less than 40 steps; after more of them the next solver is asked.
+_MOST_STEPS = 60
 
 
 class PiqpSolver:
@@ -33,6 +35,7 @@ class PiqpSolver:
         """Solve to far below `settings.tolerance`, so that the certificate has room."""
         sparse = _is_sparse(program)
         solver = piqp.SparseSolver() if sparse else piqp.DenseSolver()
+        solver.settings.max_iter = _MOST_STEPS
         accuracy = settings.tolerance * 1e-2
         solver.settings.eps_abs = solver.settings.eps_duality_gap_abs = accuracy
         solver.settings.eps_rel = solver.settings.eps_duality_gap_rel = accuracy

@@ -25,6 +25,8 @@ from kernel.quadratic import Indices
 
 # Smaller cones cost less than their compression.
 _WORTH_COMPRESSING = 40
+# Of cones with more zeros than this leaves only empty rows are dropped: the factorisation would fill up the others.
+_SPARSE = 0.25
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class _Compression:
     """Rows of a second-order cone's tail, and the orthogonal matrix that brings multipliers back to them."""
 
     rows: Indices
-    Q: Matrix
+    Q: Matrix | sp.csr_array
 
 
 @dataclass(frozen=True)
@@ -256,10 +258,13 @@ def _compress(
     )
 
 
-def _compress_cone(A: sp.csr_array, b: Vector) -> tuple[sp.csr_array, Vector, Mask, Matrix] | None:
+def _compress_cone(A: sp.csr_array, b: Vector) -> tuple[sp.csr_array, Vector, Mask, Matrix | sp.csr_array] | None:
     """Fewer rows (R, r) with ``||r - R x|| = ||b - A x||``, the rows that matter, and Q with ``(A, b) = Q (R, r)``."""
     filled = (np.diff(A.indptr) > 0) | (b != 0.0)
     touched = np.unique(A.indices)
+    if A.nnz <= _SPARSE * filled.sum() * len(touched):
+        same = sp.eye_array(int(filled.sum()), format="csr")
+        return None if filled.all() else (sp.csr_array(A[filled]), b[filled], filled, same)
     dense = sp.csr_array(A[filled])[:, touched].toarray()
     both = np.column_stack([dense, b[filled]])
     if filled.all() and both.shape[0] <= both.shape[1]:

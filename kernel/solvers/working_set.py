@@ -21,6 +21,7 @@ from kernel.problem import Settings
 from kernel.quadratic import Indices
 from kernel.solvers.base import RawSolution, RawStatus
 from kernel.solvers.hinge_sets import GroupedHinges, HingeSet, ReplacedHinges, WholeHinges
+from kernel.solvers.lifting import is_lean
 from kernel.solvers.partition import Partition, common_weights
 from kernel.solvers.restriction import Hinges
 from kernel.solvers.short_rows import charged, entangled
@@ -32,6 +33,10 @@ _ROUNDS = 40
 _FEWEST_WEIGHTS = 150
 _FEWEST_HINGES = 300
 _MANY_HINGES = 4_000
+# The same where the quadratic part is of low rank, of which the whole costs little more than its parts.
+_FEWEST_LEAN = 800
+# If more than this share of the excluded weights of such a program would pay, most are held: then it is solved whole.
+_MANY_PAYING = 0.5
 _SHORTEST_ROWS = 8
 # Of n weights 4 sqrt(n) are looked at first, and up to half as many come in a round.
 _FIRST = 4.0
@@ -55,6 +60,7 @@ class _Search:
         ranked: The variables that may be excluded, most promising first.
         excluded: (N,) those that are.
         tangled: Whether weights come with rows of their own.
+        lean: Whether the whole is solved at the first sign that parts do not pay.
     """
 
     program: Program
@@ -62,10 +68,14 @@ class _Search:
     ranked: Indices
     excluded: Mask
     tangled: bool
+    lean: bool
 
     def admit(self, chosen: Indices) -> None:
-        """Let `chosen`, the best first, into the part; not all at once."""
-        batch = int(0.5 * _FIRST * np.sqrt(len(self.ranked))) + 1
+        """Let `chosen`, the best first, into the part; not all at once, but for those of a lean program."""
+        left = int(self.excluded.sum())
+        if self.lean and len(chosen) > _MANY_PAYING * left:
+            self.excluded[:] = False
+        batch = len(self.ranked) - left if self.lean else int(0.5 * _FIRST * np.sqrt(len(self.ranked))) + 1
         self.excluded[chosen[:batch]] = False
 
 
@@ -85,7 +95,7 @@ def solve_on_working_set(
         left = int(search.excluded.sum())
         if raw.status is not RawStatus.SOLVED:
             failures += 1
-            if failures > 1 or not left:
+            if failures > 1 or not left or search.lean:
                 return None
             search.excluded[search.ranked[: 2 * (len(search.ranked) - left)]] = False
         if left < (1.0 - _LARGEST_PART) * len(search.ranked):
@@ -124,7 +134,8 @@ def _begin(program: Program, settings: Settings, start: Vector | None, solve: So
     """The first working set; None for a program that is small enough, or of another shape than helps."""
     hinges = Hinges.of(program)
     eligible = np.array(sorted(i for i in program.lower_names if program.lower[i] >= 0.0), dtype=np.intp)
-    if len(eligible) < _FEWEST_WEIGHTS:
+    lean = is_lean(program.P) and not program.hinges
+    if len(eligible) < (_FEWEST_LEAN if lean else _FEWEST_WEIGHTS):
         eligible = eligible[:0]
     many = _many(program, hinges)
     if not len(eligible) and not many:
@@ -140,7 +151,8 @@ def _begin(program: Program, settings: Settings, start: Vector | None, solve: So
     ranked, first = _rank(program, hinges, eligible, x, wanted, given=start is not None)
     excluded = np.zeros(program.size, dtype=bool)
     excluded[ranked[first:]] = True
-    return _Search(program, _hinge_set(program, hinges, weights, x, many=many), ranked, excluded, tangled)
+    looked_at = _hinge_set(program, hinges, weights, x, many=many)
+    return _Search(program, looked_at, ranked, excluded, tangled, lean)
 
 
 def _hinge_set(program: Program, hinges: Hinges, weights: Vector | None, x: Vector, *, many: bool) -> HingeSet:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from kernel.methods.budgets import SMALLEST_SHARE
+from server.checks.factors import exposures_field, unknown_factor
+from server.checks.names import missing
 from server.compute.inputs import Asset
 from server.errors import Fault
 from server.limit_specs import ConstraintSpec
@@ -24,7 +26,7 @@ def risk_budgeting_faults(assets: Sequence[Asset], spec: OptimizationSpec) -> It
     if asked.instruments:
         yield from _instrument_faults(assets, asked, limits)
     yield from _group_faults(assets, asked, limits)
-    yield from _factor_faults(assets, asked.factors, limits)
+    yield from _factor_faults(assets, asked.factors, spec)
     yield from _short_faults(assets, asked, limits)
     yield from _number_faults(assets, asked, limits)
     yield from _size_faults(assets, asked, limits)
@@ -68,16 +70,13 @@ def _group_faults(assets: Sequence[Asset], asked: RiskBudgetingSpec, limits: Con
             yield Fault(f"{at}[{name}]", f"is {budgets[name]:g}, but none of its instruments may be held")
 
 
-def _factor_faults(assets: Sequence[Asset], budgets: Mapping[str, float], limits: ConstraintSpec) -> Iterator[Fault]:
-    at, values = f"{_AT}.factor_budgets", limits.exposures.values
+def _factor_faults(assets: Sequence[Asset], budgets: Mapping[str, float], spec: OptimizationSpec) -> Iterator[Fault]:
+    values, ids = spec.constraints.exposures.values, [asset.id for asset in assets]
     for factor in budgets:
         if factor not in values:
-            have = f"; there are {listed(sorted(values))}" if values else ""
-            yield Fault(f"{at}[{factor}]", f"has no exposures in constraints.factor_exposures{have}")
-            continue
-        missing = [asset.id for asset in assets if asset.id not in values[factor]]
-        if missing:
-            yield Fault(f"constraints.factor_exposures[{factor}]", f"has no exposure for {listed(missing)}")
+            yield unknown_factor(spec, f"{_AT}.factor_budgets[{factor}]")
+        else:
+            yield from missing(exposures_field(spec, factor), "exposure", ids, values[factor])
 
 
 def _short_faults(assets: Sequence[Asset], asked: RiskBudgetingSpec, limits: ConstraintSpec) -> Iterator[Fault]:

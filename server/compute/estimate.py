@@ -9,6 +9,7 @@ import numpy as np
 from kernel.estimation.data_checks import CheckSettings, Finding, Severity, check_prices
 from kernel.estimation.entropy_pooling import EntropyPosterior
 from kernel.estimation.views import BlackLittermanPosterior
+from kernel.factors.model import FactorModel
 from kernel.problem import Moments
 from kernel.quadratic import Quadratic
 from kernel.scenarios import Scenarios
@@ -36,7 +37,9 @@ class Estimate:
         shrinkage: Intensity of the covariance's shrinkage, None without.
         repair_distance: Relative distance by which the covariance was repaired.
         returns_shrinkage: Intensity of the expected returns' shrinkage, None without.
-        factor_set_id: Of the factor model, empty without.
+        factor_set_id: Of whose factors a model was estimated, empty without.
+        factor_model: Whose covariance the moments have, of the assets but cash; None without.
+        factor_model_ids: Of the stored models of risk and of expected returns; empty without.
         posterior: Of Black-Litterman, None without views.
         market_weights: (n,) of the equilibrium, None without one.
         pooling: What views on the distribution made of the scenarios' probabilities, None without views.
@@ -51,6 +54,8 @@ class Estimate:
     repair_distance: float = 0.0
     returns_shrinkage: float | None = None
     factor_set_id: str = ""
+    factor_model: FactorModel | None = None
+    factor_model_ids: tuple[str, str] = ("", "")
     posterior: BlackLittermanPosterior | None = None
     market_weights: Floats | None = None
     pooling: EntropyPosterior | None = None
@@ -95,6 +100,8 @@ def estimate(inputs: MarketInputs, model: ModelSpec) -> Estimate:
         repair_distance=risk.repair_distance,
         returns_shrinkage=found.shrinkage,
         factor_set_id=found.factor_set_id or risk.factor_set_id,
+        factor_model=risk.factor_model if posterior is None else None,
+        factor_model_ids=(risk.factor_model_id, found.factor_model_id),
         posterior=posterior,
         market_weights=found.market_weights,
     )
@@ -102,7 +109,7 @@ def estimate(inputs: MarketInputs, model: ModelSpec) -> Estimate:
 
 def check_window(inputs: MarketInputs, model: ModelSpec) -> Window:
     """Check the prices; an asset that cannot be used stops the computation, by name."""
-    provided = model.returns.method == "provided" and model.risk.method == "provided"
+    provided = all(part.method == "provided" or part.factor_model_id for part in (model.returns, model.risk))
     least = 3 if provided or model.lookback_days else _LEAST_OBSERVATIONS
     findings = check_prices(inputs.ids, inputs.dates, inputs.closes, CheckSettings(min_observations=least))
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]

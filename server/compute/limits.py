@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from kernel.constraints import (
     Constraint,
     ExposureBudget,
+    FactorPart,
     LinearLimit,
     NetReturnFloor,
     NumberOfPositions,
@@ -27,7 +28,7 @@ from server.compute.bounds import reach, weight_bounds
 from server.compute.estimate import Estimate
 from server.compute.inputs import Asset, Floats, MarketInputs
 from server.compute.measures import measure_of, tracking_error
-from server.limit_specs import ConstraintSpec, Range
+from server.limit_specs import ConstraintSpec, Range, RiskBudgetSpec
 from server.specs import ModelSpec
 
 _COUNTED_FROM = 1e-4
@@ -171,18 +172,29 @@ def _risks(ground: Ground, spec: ConstraintSpec) -> Iterator[Constraint]:
 
 
 def _budgets(ground: Ground, spec: ConstraintSpec) -> RiskBudgets:
-    assets, asked = ground.inputs.assets, spec.risk_budgets
+    asked = spec.risk_budgets
     return RiskBudgets(
         names=tuple(budget.name for budget in asked),
-        groups=tuple(
-            tuple(
-                k for k, a in enumerate(assets) if a.id == budget.instrument_id or a.sector == (budget.sector or None)
-            )
+        parts=tuple(
+            _factor_part(ground, budget.factor) if budget.factor else _members(ground.inputs.assets, budget)
             for budget in asked
         ),
         shares=np.array([budget.max_share for budget in asked]),
         moments=ground.estimated.moments,
     )
+
+
+def _members(assets: Sequence[Asset], budget: RiskBudgetSpec) -> tuple[int, ...]:
+    """The instrument, or those of the sector."""
+    return tuple(k for k, a in enumerate(assets) if a.id == budget.instrument_id or a.sector == (budget.sector or None))
+
+
+def _factor_part(ground: Ground, factor: str) -> FactorPart:
+    """A factor of the risk model, to which cash has no exposure."""
+    model = ground.estimated.factor_model
+    assert model is not None
+    k = model.factors.index(factor)
+    return FactorPart(np.append(model.B[:, k], 0.0), np.append(model.B @ model.Phi[:, k], 0.0))
 
 
 def _positions(inputs: MarketInputs, bounds: WeightBounds, spec: ConstraintSpec) -> Iterator[Constraint]:

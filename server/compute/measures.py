@@ -10,8 +10,15 @@ from kernel.errors import ProblemError
 from kernel.measures import RiskMeasure
 from kernel.measures.registry import MEASURES, MeasureSettings, make_measure
 from kernel.measures.volatility import TrackingError
+from kernel.performance import Benchmark
 from server.compute.estimate import Estimate
 from server.compute.inputs import BenchmarkInputs, Floats, MarketInputs
+from server.compute.model_benchmark import (
+    benchmark_weights,
+    has_known_weights,
+    is_known_to_model,
+    tracking_error_by_model,
+)
 from server.errors import NotReady
 from server.specs import ModelSpec, OptimizationSpec
 
@@ -43,7 +50,7 @@ def measure_of_instruments(estimated: Estimate, spec: OptimizationSpec) -> RiskM
 
 
 def tracking_error(inputs: MarketInputs, estimated: Estimate) -> TrackingError:
-    """The deviation from the benchmark: from its series where there is one, else from its weights.
+    """The deviation from the benchmark: by a stored factor model from its weights, else from its series if it has one.
 
     Raises:
         NotReady: The series has holes.
@@ -51,17 +58,43 @@ def tracking_error(inputs: MarketInputs, estimated: Estimate) -> TrackingError:
     given = inputs.benchmark
     if given is None:
         raise ProblemError("benchmark_id", "is needed for a tracking error")
-    periods = estimated.scenarios.periods_per_year
+    if is_known_to_model(inputs, estimated, given):
+        return tracking_error_by_model(inputs, estimated, given)
     if (series := benchmark_series(given, estimated)) is not None:
-        return TrackingError.against_returns(estimated.R, series, periods)
+        return TrackingError.against_returns(estimated.R, series, estimated.scenarios.periods_per_year)
     return TrackingError.against_weights(estimated.moments, benchmark_weights(inputs, given))
 
 
-def benchmark_return(inputs: MarketInputs, estimated: Estimate) -> float:
-    """Expected annual return of the benchmark: its mean over the window, or that of its weights."""
+def benchmark_of(inputs: MarketInputs, estimated: Estimate) -> Benchmark | None:
+    """The benchmark of a performance report; None where a report cannot measure against it.
+
+    Raises:
+        NotReady: Its series has holes.
+    """
+    given = inputs.benchmark
+    if given is None:
+        return None
+    inside, by_model = has_known_weights(given, inputs.names), is_known_to_model(inputs, estimated, given)
+    series = None if by_model else benchmark_series(given, estimated)
+    if series is not None:
+        return Benchmark(returns=series)
+    return Benchmark(weights=benchmark_weights(inputs, given)) if inside else None
+
+
+def benchmark_return(inputs: MarketInputs, estimated: Estimate) -> float | None:
+    """Expected annual return of the benchmark: its mean over the window, or that of its weights; None without both.
+
+    Raises:
+        NotReady: The series has holes.
+    """
     given = inputs.benchmark
     assert given is not None
-    if (series := benchmark_series(given, estimated)) is not None:
+    inside = has_known_weights(given, inputs.names)
+    first = inside and is_known_to_model(inputs, estimated, given)
+    series = None if first else benchmark_series(given, estimated)
+    if series is None and not inside:
+        return None
+    if series is not None:
         return float(series.mean()) * estimated.scenarios.periods_per_year
     return float(estimated.moments.mu @ benchmark_weights(inputs, given))
 
@@ -77,12 +110,6 @@ def benchmark_series(given: BenchmarkInputs, estimated: Estimate) -> Floats | No
     if not np.isfinite(given.closes).all():
         raise NotReady(f"benchmark {given.id} has no price on some days of the window")
     return np.asarray(given.closes[1:] / given.closes[:-1] - 1.0)
-
-
-def benchmark_weights(inputs: MarketInputs, given: BenchmarkInputs) -> Floats:
-    """(n + 1,) weights of a benchmark whose members were checked against the universe."""
-    weights = given.weights or {}
-    return np.array([weights.get(name, 0.0) for name in inputs.names])
 
 
 def risk_values(estimated: Estimate, model: ModelSpec, w: Floats) -> dict[str, float]:

@@ -69,7 +69,7 @@ def solve_multi_period(inputs: MarketInputs, estimated: Estimate, spec: Optimiza
 
 
 def _in_period(k: int, inputs: MarketInputs, estimated: Estimate, period: PeriodSpec) -> Estimate:
-    """The estimate with the moments of a period."""
+    """The estimate with the moments of a period, whose covariance need not be that of a factor model any more."""
     known = estimated.moments
     own = period.expected_returns
     mu = np.array([own.get(name, mean) for name, mean in zip(inputs.ids, known.mu[:-1].tolist(), strict=True)])
@@ -78,7 +78,8 @@ def _in_period(k: int, inputs: MarketInputs, estimated: Estimate, period: Period
         covariance = _own_covariance(k, inputs, period, period.Sigma)
     elif period.covariance_scale != 1.0:
         covariance = known.quadratic.scaled(period.covariance_scale)
-    return replace(estimated, moments=Moments(known.names, np.append(mu, known.mu[-1]), covariance))
+    moments = Moments(known.names, np.append(mu, known.mu[-1]), covariance)
+    return replace(estimated, moments=moments, factor_model=None)
 
 
 def _own_covariance(k: int, inputs: MarketInputs, period: PeriodSpec, Sigma: Floats) -> Matrix:

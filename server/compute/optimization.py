@@ -13,11 +13,13 @@ from kernel.methods.multi_objective import ParetoSurface, pareto_surface
 from kernel.problem import Problem, Settings
 from kernel.solution import Solution
 from server.compute.estimate import Estimate
+from server.compute.factor_risk import FactorRisk, active_factor_risk, factor_risk
 from server.compute.inputs import PERIODS_PER_YEAR, Floats, MarketInputs
 from server.compute.limits import Ground
-from server.compute.measures import benchmark_series, benchmark_weights, measure_of, risk_values
+from server.compute.measures import benchmark_of, benchmark_return, measure_of, risk_values, tracking_error
 from server.compute.memory import remembered_estimate
 from server.compute.methods import solve_request
+from server.compute.model_benchmark import is_known_to_model
 from server.compute.pooling import ContradictoryViews
 from server.compute.problem import ground_of, trading_cost
 from server.compute.terms import goals
@@ -36,6 +38,8 @@ class OptimizationAnswer:
         risk_values: Every measure at the solution's weights, by its word.
         measure_contributions: (n + 1,) parts of the assets in the measure of the request; None where it has none.
         evidence: What the type's own method says beside the solution.
+        factor_risk: The volatility of the solution's weights taken apart; None without a model of factors.
+        active_factor_risk: Likewise the tracking error, where the benchmark's weights are all in the universe.
     """
 
     names: tuple[str, ...]
@@ -50,6 +54,8 @@ class OptimizationAnswer:
     surface: ParetoSurface | None
     solve_seconds: float
     evidence: object | None = None
+    factor_risk: FactorRisk | None = None
+    active_factor_risk: FactorRisk | None = None
 
 
 def solver_settings(time_limit_seconds: float) -> Settings:
@@ -83,6 +89,8 @@ def run_optimization(inputs: MarketInputs, spec: OptimizationSpec) -> Optimizati
         else _surface(ground_of(inputs, estimated, spec), problem, spec, settings),
         solve_seconds=time.perf_counter() - started,
         evidence=solved.evidence,
+        factor_risk=None if w is None else factor_risk(estimated, w),
+        active_factor_risk=None if w is None else active_factor_risk(inputs, estimated, w),
     )
 
 
@@ -113,15 +121,29 @@ def measure_weights(
         w,
         estimated.moments,
         estimated.R,
-        _benchmark(inputs, estimated),
+        benchmark_of(inputs, estimated),
         performance.PerformanceSettings(
             risk_free_rate=model.risk_free_rate,
             confidence_level=model.confidence_level,
             periods_per_year=int(PERIODS_PER_YEAR),
         ),
     )
+    if report.tracking_error is None and inputs.benchmark is not None:
+        report = _against_model(inputs, estimated, report, w)
     by_probabilities = model.scenarios is not None or estimated.pooling is not None
     return _weighted(report, estimated, model, w) if by_probabilities else report
+
+
+def _against_model(
+    inputs: MarketInputs, estimated: Estimate, report: performance.PerformanceReport, w: Floats
+) -> performance.PerformanceReport:
+    """The report with what a stored factor model says of a benchmark with members beyond the universe."""
+    given = inputs.benchmark
+    if given is None or not is_known_to_model(inputs, estimated, given):
+        return report
+    error, reference = tracking_error(inputs, estimated).of(w), benchmark_return(inputs, estimated)
+    ratio = None if reference is None or not error > 0.0 else (report.expected_return - reference) / error
+    return replace(report, tracking_error=error, information_ratio=ratio)
 
 
 def _weighted(
@@ -138,18 +160,6 @@ def _weighted(
         sortino_ratio=excess / downside if downside > 0 else None,
         maximum_drawdown=report.maximum_drawdown if estimated.scenarios.ordered else 0.0,
     )
-
-
-def _benchmark(inputs: MarketInputs, estimated: Estimate) -> performance.Benchmark | None:
-    given = inputs.benchmark
-    if given is None:
-        return None
-    if (series := benchmark_series(given, estimated)) is not None:
-        return performance.Benchmark(returns=series)
-    weights = given.weights or {}
-    if not weights or set(weights) - set(inputs.names):
-        return None
-    return performance.Benchmark(weights=benchmark_weights(inputs, given))
 
 
 def _trading_cost(cost: TradingCost | None, w: Floats) -> float:

@@ -116,7 +116,8 @@ def against_benchmark(measure: TrackingError, names: tuple[str, ...]) -> Trackin
         names: (n,) instruments.
     """
     n = len(names)
-    factors = np.vstack([measure.root[:, :n].T, measure.shift])
+    root = measure.root if isinstance(measure.root, np.ndarray) else measure.root.toarray()
+    factors = np.vstack([root[:, :n].T, measure.shift])
     return TrackingRisk((*names, _BENCHMARK), factors, np.zeros(n + 1), np.append(np.zeros(n), 1.0))
 
 

@@ -62,7 +62,9 @@ def _objective(ground: Ground, spec: OptimizationSpec) -> Objective:
         case "maximize_sharpe" | "maximize_sortino":
             return MaximizeRatio(spec.model.risk_free_rate, _fallback(spec))
         case "maximize_information_ratio":
-            return MaximizeRatio(benchmark_return(ground.inputs, ground.estimated), _fallback(spec))
+            reference = benchmark_return(ground.inputs, ground.estimated)
+            assert reference is not None
+            return MaximizeRatio(reference, _fallback(spec))
         case "multi_objective" | "custom":
             return sum_of_terms(ground, spec)
         case word:

@@ -131,5 +131,7 @@ def _ball(ground: _Ground, asked: DistributionSetSpec) -> WassersteinBall:
 
 def _factor_days(ground: _Ground) -> int:
     """Days that the regressions on the factors rest on."""
-    set_id = ground.spec.model.risk.factor_set_id
-    return len(factor_window(ground.inputs, set_id, ground.estimated.R[:, :-1]).R)
+    risk, inputs = ground.spec.model.risk, ground.inputs
+    if risk.factor_model_id:
+        return len(inputs.factor_models[risk.factor_model_id].F)
+    return len(factor_window(inputs, risk.factor_set_id, ground.estimated.R[:, :-1]).R)

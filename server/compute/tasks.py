@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from server.compute.batches import run_plans
+from server.compute.factor_models import estimate_model
+from server.compute.factor_portfolios import run_factor_portfolios
 from server.compute.factors import run_factors
 from server.compute.frontier import run_frontier, stream_frontier
 from server.compute.optimization import run_optimization
@@ -11,7 +13,9 @@ from server.compute.rebalance import run_rebalance
 from server.compute.validation import stream_windows
 
 __all__ = [
+    "estimate_model",
     "ready",
+    "run_factor_portfolios",
     "run_factors",
     "run_frontier",
     "run_optimization",

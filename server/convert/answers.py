@@ -11,15 +11,17 @@ import numpy as np
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from portfolio_optimization.v1 import common_pb2, optimization_pb2, trade_pb2
+from portfolio_optimization.v1 import common_pb2, factor_attribution_pb2, optimization_pb2, trade_pb2
 
 from kernel.performance import PerformanceReport
 from kernel.solution import Solution
+from server.compute.factor_risk import FactorRisk
 from server.compute.inputs import Floats, MarketInputs
 from server.compute.optimization import OptimizationAnswer
 from server.convert.entropy_pooling import write_entropy_pooling
 from server.convert.estimation import write_findings, write_provenance
 from server.convert.evidence import write_evidence
+from server.convert.factor_risk import write_factor_risk
 from server.convert.frontiers import write_points, write_surface
 from server.convert.sentences import objective_unit
 from server.convert.solution import (
@@ -79,6 +81,10 @@ def write_optimization(answer: OptimizationAnswer, prepared: Prepared) -> optimi
     message.metrics.CopyFrom(_write_metrics(answer, answer.target, np.abs(solution.weights - w0), spec))
     message.target_allocation.update(allocation(answer.names, solution.weights))
     message.risk_values.update(answer.risk_values)
+    if answer.factor_risk is not None:
+        message.factor_risk.CopyFrom(_write_factor_risk(answer.factor_risk))
+    if answer.active_factor_risk is not None:
+        message.active_factor_risk.CopyFrom(_write_factor_risk(answer.active_factor_risk))
     message.risk_contributions.extend(_write_contributions(answer, answer.target, solution.weights))
     message.trades.extend(_write_trades(solution.weights[:-1] - inputs.w0, inputs, prepared.holdings))
     return message
@@ -111,6 +117,10 @@ def _write_metrics(
         effective_number_of_assets=target.effective_number_of_assets or 0.0,
         tracking_error=target.tracking_error,
     )
+
+
+def _write_factor_risk(risk: FactorRisk) -> factor_attribution_pb2.FactorRiskAttribution:
+    return write_factor_risk(risk.parts, risk.factors, risk.names, risk.w)
 
 
 def _write_contributions(

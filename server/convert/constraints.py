@@ -11,6 +11,7 @@ from server.convert.faults import FRACTION, POSITIVE, Bounds, Faults
 from server.convert.named_limits import (
     read_exposures,
     read_factor_limits,
+    read_factor_model,
     read_range,
     read_risk_budgets,
     read_risk_limits,
@@ -70,6 +71,7 @@ def read_constraints(message: optimization_pb2.OptimizationConstraints, faults: 
         risk_budgets=read_risk_budgets(message.risk_budgets, faults),
         stress_scenarios=read_stress_scenarios(message.stress_scenarios, faults),
         target_return=_read_optional(message, "target_return", _RETURN, faults),
+        factor_model_id=read_factor_model(message, faults),
     )
     _check_weights(spec, faults)
     _check_positions(spec, faults)

@@ -42,6 +42,9 @@ def write_provenance(pack_id: str, estimate: Estimate, spec: OptimizationSpec, s
         covariance_id=model.risk.covariance_id,
         factor_exposures_id=spec.constraints.exposures.id,
         factor_set_id=estimate.factor_set_id,
+        factor_model_id=estimate.factor_model_ids[0],
+        expected_return_factor_model_id=estimate.factor_model_ids[1],
+        constraints_factor_model_id=spec.constraints.factor_model_id,
         expected_return_shrinkage=estimate.returns_shrinkage,
     )
 

@@ -44,6 +44,9 @@ def _model_faults(message: CreateOptimizationRequest) -> Iterator[Fault]:
         yield Fault("expected_returns.market_premium", _FORECAST)
     if returns.factor_premia:
         yield Fault("expected_returns.factor_premia", _FORECAST)
+    for at, model in (("expected_returns", returns), ("risk_model", risk)):
+        if model.factor_model_id:
+            yield Fault(f"{at}.factor_model_id", f"{_AHEAD} a stored model was estimated once, from all of its window")
     if risk.method == estimation_pb2.RISK_MODEL_METHOD_PROVIDED:
         yield Fault("risk_model.method", f"PROVIDED {_AHEAD} the covariance is a forecast of today")
 
@@ -53,7 +56,7 @@ def _limit_faults(message: CreateOptimizationRequest) -> Iterator[Fault]:
     for field in ("min_quality_score", "min_average_quality"):
         if limits.HasField(field):
             yield Fault(f"constraints.{field}", f"{_AHEAD} the quality scores are today's")
-    for field in ("factor_exposures", "factor_exposures_id"):
+    for field in ("factor_exposures", "factor_exposures_id", "factor_model_id"):
         if getattr(limits, field):
             yield Fault(f"constraints.{field}", f"{_AHEAD} the exposures are today's")
 

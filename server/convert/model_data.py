@@ -30,14 +30,14 @@ from storage.records import CovarianceSet, ExposureSet, ForecastPeriod, Forecast
 _LONGEST_SCENARIO_DAYS = 2520
 _LONGEST_PERIOD_DAYS = 25_200
 _MOST_PERIODS = 1000
-_MOST_FACTORS = 1000
+MOST_FACTORS = 1000
 _MOST_SCENARIOS = 1_000_000
 _SUM_TOLERANCE = 1e-9
 _RETURN = Bounds(-1.0, LARGEST_RETURN, open_low=True)
 _PROBABILITY = Bounds(0.0, 1.0, open_low=True)
 _COVARIANCE = Bounds(-LARGEST_ELEMENT, LARGEST_ELEMENT)
-_EXPOSURE = Bounds(-1e6, 1e6)
-_VOLATILITY = Bounds(0.0, math.sqrt(LARGEST_ELEMENT))
+EXPOSURE = Bounds(-1e6, 1e6)
+VOLATILITY = Bounds(0.0, math.sqrt(LARGEST_ELEMENT))
 
 
 class ScenarioStream(ModelStream[pb.Scenario, ScenarioSet]):
@@ -169,7 +169,7 @@ class ExposureStream(ModelStream[pb.FactorExposureRow, ExposureSet]):
         assert isinstance(message, pb.FactorExposuresHeader)
         faults = Faults()
         source, as_of = read_origin("header.", message, faults)
-        factors = read_names("header.factors", message.factors, _MOST_FACTORS, faults.name, faults)
+        factors = read_names("header.factors", message.factors, MOST_FACTORS, faults.name, faults)
         faults.check()
         return ModelHeader(source, as_of, factors)
 
@@ -183,9 +183,9 @@ class ExposureStream(ModelStream[pb.FactorExposureRow, ExposureSet]):
         else:
             self._keep(row.exposures)
         known, volatility = row.HasField("specific_volatility"), row.specific_volatility
-        if known and not _VOLATILITY.hold(volatility):
+        if known and not VOLATILITY.hold(volatility):
             at = f"row[{row.instrument_id}].specific_volatility"
-            self._note(at, f"must be {_VOLATILITY}, not {volatility:g}")
+            self._note(at, f"must be {VOLATILITY}, not {volatility:g}")
         self._instruments.append(row.instrument_id)
         self._specific.append(volatility if known else math.nan)
 
@@ -196,7 +196,7 @@ class ExposureStream(ModelStream[pb.FactorExposureRow, ExposureSet]):
         for k, name in enumerate(names):
             faults.identifier(f"row[{name or k}].instrument_id", name)
         refuse_repeats("row", names, faults)
-        refuse_outside(B, _EXPOSURE, lambda i, j: f"row[{names[i]}].exposures[{header.names[j]}]", faults)
+        refuse_outside(B, EXPOSURE, lambda i, j: f"row[{names[i]}].exposures[{header.names[j]}]", faults)
         faults.check()
         return ExposureSet(
             as_of=header.as_of,

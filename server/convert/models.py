@@ -63,6 +63,7 @@ def read_returns(message: pb.ExpectedReturnsModel, faults: Faults) -> ReturnsSpe
         market_caps=caps,
         half_life=_read_half_life("expected_returns", message, faults),
         factor_set_id=faults.identifier("expected_returns.factor_set_id", message.factor_set_id, required=False),
+        factor_model_id=_read_factor_model("expected_returns", message, method, faults),
         market_benchmark_id=faults.identifier(
             "expected_returns.market_benchmark_id", message.market_benchmark_id, required=False
         ),
@@ -83,6 +84,18 @@ def _read_forecast(message: pb.ExpectedReturnsModel, method: str | None, faults:
     elif values and message.forecast_id:
         faults.add("expected_returns.forecast_id", "must be empty where values are given")
     return values
+
+
+def _read_factor_model(
+    field: str, message: pb.ExpectedReturnsModel | pb.RiskModel, method: str | None, faults: Faults
+) -> str:
+    """The stored factor model that stands in place of a set of factor returns; empty = none."""
+    at, stored = f"{field}.factor_model_id", message.factor_model_id
+    if stored and method != "factor_model":
+        faults.add(at, "belongs to the method FACTOR_MODEL")
+    elif stored and message.factor_set_id:
+        faults.add(at, "must be empty where factor_set_id is given")
+    return faults.identifier(at, stored, required=False)
 
 
 def _read_premium(message: pb.ExpectedReturnsModel, faults: Faults) -> float | None:
@@ -119,6 +132,7 @@ def read_risk(message: pb.RiskModel, faults: Faults) -> RiskSpec:
         max_repair_distance=distance,
         half_life=_read_half_life("risk_model", message, faults),
         factor_set_id=faults.identifier("risk_model.factor_set_id", message.factor_set_id, required=False),
+        factor_model_id=_read_factor_model("risk_model", message, method, faults),
         gerber_threshold=faults.number("risk_model.gerber_threshold", threshold, _THRESHOLD),
         covariance_id=faults.identifier("risk_model.covariance_id", message.covariance_id, required=False),
     )

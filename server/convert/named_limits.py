@@ -84,19 +84,31 @@ def read_exposures(message: optimization_pb2.OptimizationConstraints, faults: Fa
     return ExposureSpec(stored, values)
 
 
+def read_factor_model(message: optimization_pb2.OptimizationConstraints, faults: Faults) -> str:
+    """The stored factor model whose exposures are used; empty = none."""
+    at = f"{_AT}.factor_model_id"
+    for field in ("factor_exposures", "factor_exposures_id"):
+        if message.factor_model_id and getattr(message, field):
+            faults.add(at, f"must be empty where {field} {'is' if field.endswith('id') else 'are'} given")
+    return faults.identifier(at, message.factor_model_id, required=False)
+
+
 def read_risk_budgets(messages: Iterable[pb.RiskBudget], faults: Faults) -> tuple[RiskBudgetSpec, ...]:
     """Limits on shares in the variance."""
     read = []
     for k, message in enumerate(messages):
-        at = f"{_AT}.risk_budgets[{message.instrument_id or message.sector or k}]"
-        if message.WhichOneof("of") is None:
-            faults.add(at, "must name an instrument_id or a sector")
-        elif message.instrument_id:
-            faults.identifier(f"{at}.instrument_id", message.instrument_id)
-        else:
-            faults.name(f"{at}.sector", message.sector)
+        at = f"{_AT}.risk_budgets[{message.instrument_id or message.sector or message.factor or k}]"
+        match message.WhichOneof("of"):
+            case "instrument_id":
+                faults.identifier(f"{at}.instrument_id", message.instrument_id)
+            case "sector":
+                faults.name(f"{at}.sector", message.sector)
+            case "factor":
+                faults.name(f"{at}.factor", message.factor)
+            case _:
+                faults.add(at, "must name an instrument_id, a sector or a factor")
         faults.number(f"{at}.max_share", message.max_share, _SHARE)
-        read.append(RiskBudgetSpec(message.instrument_id, message.sector, message.max_share))
+        read.append(RiskBudgetSpec(message.instrument_id, message.sector, message.max_share, message.factor))
     faults.distinct(f"{_AT}.risk_budgets", [budget.name for budget in read])
     return tuple(read)
 

@@ -106,8 +106,8 @@ class Client:
         return await self._planned(request)
 
     async def factor_exposures(self) -> factors_pb2.FactorExposureResponse:
-        """The exposures to all factors of the newest factor set."""
-        request = factors_pb2.FactorExposureRequest(portfolio_id=PORTFOLIO_ID)
+        """The analysis by all factors of the newest factor set, with the instruments' parts of the risk."""
+        request = factors_pb2.FactorExposureRequest(portfolio_id=PORTFOLIO_ID, include_instruments=True)
         return await self.stub.AnalyzeFactorExposures(request, timeout=_CALL_SECONDS)
 
     async def _planned(self, request: rebalancing_pb2.RebalancePlanRequest) -> rebalancing_pb2.RebalancePlanResponse:

@@ -1,4 +1,4 @@
-"""The demo from its first call to the picture."""
+"""The demo from its first call to the pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from portfolio_optimization.v1 import frontier_pb2
+from portfolio_optimization.v1 import factors_pb2, frontier_pb2
 from portfolio_optimization.v1 import portfolio_optimization_service_pb2_grpc as service
 
 from server.demo.client import (
@@ -20,37 +20,39 @@ from server.demo.client import (
     DemoError,
     limits,
 )
+from server.demo.exposure_picture import draw_exposures
 from server.demo.factors import factor_lines
 from server.demo.frontier import frontier_lines
+from server.demo.frontier_picture import draw_frontiers
 from server.demo.optimization import optimization_lines
-from server.demo.picture import draw_frontiers
 from server.demo.rebalance import plan_lines
+from server.demo.risk_picture import draw_risk
 from server.demo.text import Terminal, short_percent
 
-PICTURE_NAME = "efficient-frontier.png"
+PICTURE_NAME, EXPOSURES_NAME, RISK_NAME = "efficient-frontier.png", "factor-exposures.png", "factor-risk.png"
 _CONNECT_SECONDS = 5.0
 _TABLE_POINTS = 20
 _CURVE_POINTS = 100
 
 
 async def run_demo(address: str, output: Path) -> int:
-    """Shows an optimization, a frontier, a plan and exposures of the sample portfolio, and draws the frontier.
+    """Shows an optimization, a frontier, a plan and a factor analysis of the sample portfolio, and draws pictures.
 
     Args:
         address: Address of a running service, host:port.
-        output: Folder of the picture; it is made where it is missing.
+        output: Folder of the pictures; it is made where it is missing.
 
     Returns:
         0, or 1 when something could not be shown; standard error then has the reason in one line.
     """
     try:
-        frontiers = await _show_answers(address, Terminal.on(sys.stdout))
-        picture = draw_frontiers(frontiers.free, frontiers.limited, output / PICTURE_NAME)
+        answers = await _show_answers(address, Terminal.on(sys.stdout))
+        pictures = _draw(answers, output)
     except DemoError as error:
         return _refuse(str(error))
     except grpc.aio.AioRpcError as error:
         return _refuse(_reason(error, address))
-    Terminal.on(sys.stdout).show(["", f"Picture of the frontier: {picture}"])
+    Terminal.on(sys.stdout).show(["", *(f"Picture of the {name}: {path}" for name, path in pictures.items())])
     return 0
 
 
@@ -62,15 +64,32 @@ class _Frontiers:
     limited: frontier_pb2.EfficientFrontierResponse
 
 
-async def _show_answers(address: str, terminal: Terminal) -> _Frontiers:
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What is drawn."""
+
+    frontiers: _Frontiers
+    factors: factors_pb2.FactorExposureResponse
+
+
+async def _show_answers(address: str, terminal: Terminal) -> _Answers:
     async with grpc.aio.insecure_channel(address) as channel:
         await _wait_until_ready(channel, address)
         client = Client(service.PortfolioOptimizationServiceStub(channel))
         optimization_id = await _show_optimization(client, terminal)
         frontiers = await _show_frontier(client, terminal)
         await _show_plan(client, terminal, optimization_id)
-        await _show_factors(client, terminal)
-    return frontiers
+        return _Answers(frontiers, await _show_factors(client, terminal))
+
+
+def _draw(answers: _Answers, output: Path) -> dict[str, Path]:
+    """Writes the pictures; their places by what they show."""
+    frontiers, factors = answers.frontiers, answers.factors
+    return {
+        "frontier": draw_frontiers(frontiers.free, frontiers.limited, output / PICTURE_NAME),
+        "exposures": draw_exposures(factors, output / EXPOSURES_NAME),
+        "risk": draw_risk(factors, output / RISK_NAME),
+    }
 
 
 async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:
@@ -109,9 +128,11 @@ async def _show_plan(client: Client, terminal: Terminal, optimization_id: str) -
     terminal.show(plan_lines(plan, least_tax))
 
 
-async def _show_factors(client: Client, terminal: Terminal) -> None:
-    terminal.heading(f"4  Factor exposures of {PORTFOLIO_ID}, at its current weights")
-    terminal.show(factor_lines(await client.factor_exposures()))
+async def _show_factors(client: Client, terminal: Terminal) -> factors_pb2.FactorExposureResponse:
+    terminal.heading(f"4  Factor exposures, risk and return of {PORTFOLIO_ID}, at its current weights")
+    answer = await client.factor_exposures()
+    terminal.show(factor_lines(answer))
+    return answer
 
 
 def _reason(error: grpc.aio.AioRpcError, address: str) -> str:

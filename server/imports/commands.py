@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable
+from datetime import date
 from pathlib import Path
 from typing import TextIO
 
 from server.imports.benchmarks import BenchmarkOptions, import_benchmark
+from server.imports.exposures import EXPOSURE_COLUMNS, ExposureOptions, import_exposures
 from server.imports.factors import FactorOptions, FactorUnit, import_factors
 from server.imports.holdings import HOLDINGS_TABLE, HoldingsOptions, import_holdings
 from server.imports.instruments import INSTRUMENT_TABLE, import_instruments
@@ -60,7 +62,11 @@ _FACTORS_HELP = """Factor returns as an immutable factor set, named by its conte
 
 Wide: a column `date` and one column per factor. Long: columns date, factor, return.
 There is a value for every day and factor."""
+_EXPOSURES_HELP = """Exposures of instruments to factors, immutable and named by their content.
 
+Wide: a column `instrument_id`, perhaps `specific_volatility` (annual, a fraction, empty where it is not known), and one
+column per factor. Long: columns instrument_id, factor, exposure.
+There is a number for every instrument and factor. An instrument must be known."""
 _TAX_RULES_HELP = """Tax rules with the days from which they hold; those of the same name and first day are replaced.
 
 Columns: jurisdiction (US), valid_from (YYYY-MM-DD), long_term_months (long-term when held for more), wash_sale_days
@@ -88,6 +94,10 @@ def add_import_commands(subparsers: argparse._SubParsersAction[argparse.Argument
         "--unit", type=FactorUnit, choices=list(FactorUnit), default=FactorUnit.FRACTION, help="of the values"
     )
     _add_source(factors)
+    exposures = _command(subparsers, "factor-exposures", _EXPOSURES_HELP, _exposures)
+    _add_columns(exposures, EXPOSURE_COLUMNS)
+    exposures.add_argument("--as-of", type=_day, required=True, metavar="DATE", help="day of the exposures, YYYY-MM-DD")
+    _add_source(exposures)
     tax_rules = _command(subparsers, "tax-rules", _TAX_RULES_HELP, _tax_rules)
     _add_columns(tax_rules, RULES_TABLE.columns, defaults=True)
 
@@ -191,6 +201,13 @@ def _identifier(text: str) -> str:
     return text
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day (YYYY-MM-DD)") from None
+
+
 async def _prices(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:
     options = PriceOptions(
         columns=arguments.column,
@@ -235,6 +252,11 @@ async def _benchmark(database: Database, arguments: argparse.Namespace, progress
 async def _factors(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:
     options = FactorOptions(arguments.column, arguments.source, FactorUnit(arguments.unit))
     return await import_factors(database, arguments.file, options, progress)
+
+
+async def _exposures(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:
+    options = ExposureOptions(arguments.as_of, arguments.column, arguments.source)
+    return await import_exposures(database, arguments.file, options, progress)
 
 
 async def _tax_rules(database: Database, arguments: argparse.Namespace, progress: ProgressCallback) -> ImportReport:

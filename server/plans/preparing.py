@@ -22,7 +22,7 @@ from server.errors import NotReady
 from server.loading import Holdings, MarketLoader
 from server.plans.trade_days import exchange_of
 from server.policies import load_policy, policy_inputs, with_preferences
-from server.preparing import with_stored
+from server.preparing import surroundings, with_stored
 from server.rebalance_specs import RebalanceSpec
 from server.settings import Settings
 from server.targets import Target, TargetFinder, equal_weights
@@ -93,7 +93,7 @@ class PlanPreparer:
             raise NotReady(f"portfolio {portfolio.id} holds nothing but cash, and the target names nothing to buy")
         market, holdings = await self._loader.market(spec.portfolio_id, model, candidates)
         if spec.target_type == "optimal":
-            check_universe(market.assets, optimization, market.benchmark)
+            check_universe(surroundings(market), optimization)
         if spec.target_type == "equal_weight":
             target = equal_weights(holdings)
         await self._check_names(spec)

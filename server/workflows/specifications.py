@@ -35,8 +35,8 @@ def fixed_data(
     fixed.CopyFrom(message)
     fixed.pricing_pack_id = universe.pack.id
     for model, part in ((fixed.expected_returns, spec.model.returns), (fixed.risk_model, spec.model.risk)):
-        if part.method == "factor_model":
-            model.factor_set_id = universe.factor_set_ids[part.factor_set_id]
+        if part.method == "factor_model" and not part.factor_model_id:
+            model.factor_set_id = universe.factor_sets[part.factor_set_id].id
     if not fixed.HasField("risk_free_rate"):
         fixed.risk_free_rate = spec.model.risk_free_rate
     return fixed

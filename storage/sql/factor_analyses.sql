@@ -24,6 +24,26 @@ WHERE requests.portfolio_id = %(portfolio_id)s AND (
 )
 ORDER BY requests.created_at DESC, requests.id DESC LIMIT %(limit)s;
 
+-- name: page_without_instruments
+SELECT requests.*, results.analysis_id, results.as_of, results.exposures, results.attribution, results.completed_at,
+    results.details - 'instruments' #- '{risk,instruments}' #- '{active_risk,instruments}' AS details,
+    results.solve_seconds
+FROM factor_analysis_requests AS requests
+LEFT JOIN factor_analysis_results AS results ON results.analysis_id = requests.id
+WHERE requests.portfolio_id = %(portfolio_id)s AND (
+    %(before_moment)s::timestamptz IS NULL
+    OR (requests.created_at, requests.id) < (%(before_moment)s::timestamptz, %(before_id)s)
+)
+ORDER BY requests.created_at DESC, requests.id DESC LIMIT %(limit)s;
+
+-- name: latest
+SELECT requests.*, results.*
+FROM factor_exposures AS published
+JOIN factor_analysis_requests AS requests ON requests.id = published.analysis_id
+JOIN factor_analysis_results AS results ON results.analysis_id = published.analysis_id
+WHERE published.portfolio_id = %(portfolio_id)s
+ORDER BY published.created_at DESC, published.analysis_id DESC LIMIT 1;
+
 -- name: finish
 UPDATE factor_analysis_requests SET status = %(status)s, updated_at = NOW()
 WHERE id = %(id)s AND status IN ('pending', 'running');

@@ -134,7 +134,7 @@ def main() -> None:
         return
     found = curves(min(args.repeats, 2))
     print()
-    for shown in found:
+    for shown in [curve for one in found for curve in (one, one.beside) if curve is not None]:
         times = ", ".join(f"{n:,}: {s * 1e3:.0f} ms" for n, s in zip(shown.sizes, shown.seconds, strict=True))
         print(f"{shown.title}: power {shown.exponent:.2f} ({times})")
     picture = draw(found)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.factor_models import FACTORS, least_tracking_error
 from tests.benchmarks.markets import synthetic
-from tests.benchmarks.workloads import certified, minimum_variance_of, pose_over
+from tests.benchmarks.workloads import certified, factors_of, minimum_variance_of, pose_over
 
 PICTURE = Path("demo-output") / "bench-growth.png"
 ASSETS = (50, 100, 250, 500, 1_000, 2_000)
+FACTOR_ASSETS = (250, 500, 1_000, 2_000, 4_000, 8_000)
+DENSE_ASSETS = (250, 500, 1_000, 2_000)
 SCENARIOS = (250, 1_000, 4_000, 16_000, 100_000)
 SCENARIO_ASSETS = 50
 CAP = 0.2
@@ -23,11 +26,12 @@ CAP = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Best seconds at each size, and the power of the size by which they grow."""
+    """Best seconds at each size, and the power of the size by which they grow; another way to the same beside it."""
 
     title: str
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
+    beside: Curve | None = None
 
     @property
     def exponent(self) -> float:
@@ -50,7 +54,10 @@ def curve(title: str, sizes: tuple[int, ...], run: Callable[[int], float], repea
 
 
 def curves(repeats: int) -> tuple[Curve, ...]:
-    """Minimum variance by assets, minimum CVaR by assets and by scenarios."""
+    """Minimum variance by assets, minimum CVaR by assets and by scenarios, tracking error on factors by assets."""
+
+    def dense(n: int) -> float:
+        return certified(least_tracking_error(n, dense=True))
 
     def cvar_of_scenarios(T: int) -> float:
         return certified(pose_over(synthetic(SCENARIO_ASSETS, T), "cvar", CAP))
@@ -64,6 +71,10 @@ def curves(repeats: int) -> tuple[Curve, ...]:
             repeats,
         ),
         curve("minimum CVaR, by scenarios (50 assets)", SCENARIOS, cvar_of_scenarios, repeats),
+        replace(
+            curve(f"tracking error on {FACTORS} factors, by assets", FACTOR_ASSETS, factors_of, repeats),
+            beside=curve("with the dense covariance", DENSE_ASSETS, dense, repeats),
+        ),
     )
 
 
@@ -74,6 +85,10 @@ def draw(found: tuple[Curve, ...]) -> Path | None:
     figure = import_module("matplotlib.figure").Figure(figsize=(5 * len(found), 4), layout="constrained")
     for axis, shown in zip(figure.subplots(1, len(found)), found, strict=True):
         axis.loglog(shown.sizes, shown.seconds, "o-")
+        if shown.beside is not None:
+            label = f"{shown.beside.title}: power {shown.beside.exponent:.2f}"
+            axis.loglog(shown.beside.sizes, shown.beside.seconds, "s--", label=label)
+            axis.legend()
         axis.set(title=shown.title, xlabel=f"size (time grows as its power {shown.exponent:.2f})", ylabel="seconds")
         axis.grid(visible=True, which="both", alpha=0.3)
     PICTURE.parent.mkdir(exist_ok=True)

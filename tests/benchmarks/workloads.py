@@ -36,6 +36,7 @@ from server.compute.inputs import Asset, MarketInputs
 from server.compute.validation import conclude, run_windows
 from server.specs import ModelSpec, OptimizationSpec
 from server.validation_specs import ValidationSpec
+from tests.benchmarks.factor_models import by_cvxpy, least_tracking_error
 from tests.benchmarks.markets import Market, synthetic
 from tests.benchmarks.taxable import taxable_account
 
@@ -43,6 +44,7 @@ CAP, SECTOR_CAP, RISK_FREE, FRONTIER_POINTS = 0.05, 0.30, 0.02, 20
 PORTFOLIOS, PORTFOLIO_ASSETS = 10_000, 30
 LARGEST_SHARE_ERROR, LARGEST_PLAN_GAP = 1e-8, 1e-6
 PLAN_ASSETS = 100
+FACTOR_ASSETS = 2_000
 VALIDATED_ASSETS, VALIDATED_DAYS = 20, 2_520 + 504
 # With more than this many times more returns than assets the dense matrix is the quicker one.
 _FACTOR_FROM = 4
@@ -161,6 +163,10 @@ def warm_cvar(market: Market) -> float:
 
 def minimum_variance_of(assets: int) -> float:
     return minimum_variance(synthetic(assets))
+
+
+def factors_of(assets: int) -> float:
+    return certified(least_tracking_error(assets))
 
 
 def many_scenarios(market: Market) -> float:
@@ -297,6 +303,15 @@ WORKLOADS = (
         "> 0.1",
         lambda _: minimum_variance_of(2_000),
         beside="variance_500",
+    ),
+    Workload("factors_dense", "CVXPY, 2,000 assets, 40 factors", "-", lambda _: by_cvxpy(FACTOR_ASSETS), runs=1),
+    Workload(
+        "factors",
+        "tracking error, the same, by factors",
+        ">= 10",
+        lambda _: factors_of(FACTOR_ASSETS),
+        compared=True,
+        beside="factors_dense",
     ),
     Workload("many_scenarios", "minimum CVaR, 100,000 x 50", "seconds", many_scenarios, runs=2),
     Workload("gini", "minimum Gini, 1,000 x 100", "seconds", minimum_gini, runs=1),

@@ -30,6 +30,7 @@ SERVICES = (
     "portfolio_optimization.v1.RebalancingService",
     "portfolio_optimization.v1.PortfolioDataService",
     "portfolio_optimization.v1.EventService",
+    "portfolio_optimization.v1.FactorModelService",
 )
 
 

@@ -297,8 +297,10 @@ class ExpectedReturnsModel(_message.Message):
     forecast_id: _builtins.str
     """For PROVIDED: a stored forecast in place of `values`; its first period is used."""
     factor_model_id: _builtins.str
-    """For FACTOR_MODEL: a stored factor model of all instruments of the universe, in place of a set; its exposures and,
-    for factors not named in factor_premia, its factors' mean returns are used.
+    """For FACTOR_MODEL: a stored factor model of all instruments of the universe, in place of a set. Expected returns are
+    the risk-free rate plus its exposures times the factors' premia: those of factor_premia, else 252 times the mean of
+    its factor returns. Of a model that explains total returns (cross-sectional, statistical) the risk-free rate on the
+    money that a factor's portfolio holds is taken from its mean first: a premium is what is earned above it.
     """
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
@@ -381,7 +383,9 @@ class RiskModel(_message.Message):
     covariance_id: _builtins.str
     """For PROVIDED: a stored covariance in place of `covariance`."""
     factor_model_id: _builtins.str
-    """For FACTOR_MODEL: a stored factor model of all instruments of the universe, in place of a set."""
+    """For FACTOR_MODEL: a stored factor model of all instruments of the universe, in place of a set. The prices of the
+    pack are still needed: they value the portfolio, and measures other than volatility are taken from their history.
+    """
     @_builtins.property
     def covariance(self) -> Global___CovarianceMatrix:
         """For PROVIDED: the covariance matrix."""
@@ -952,6 +956,8 @@ class Provenance(_message.Message):
     FACTOR_SET_ID_FIELD_NUMBER: _builtins.int
     EXPECTED_RETURN_SHRINKAGE_FIELD_NUMBER: _builtins.int
     FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_RETURN_FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_FACTOR_MODEL_ID_FIELD_NUMBER: _builtins.int
     pricing_pack_id: _builtins.str
     """Pricing pack used."""
     as_of: _builtins.str
@@ -987,7 +993,11 @@ class Provenance(_message.Message):
     expected_return_shrinkage: _builtins.float
     """Weight of the common value to which expected returns were shrunk, 0 to 1; absent when the method does not shrink."""
     factor_model_id: _builtins.str
-    """Stored factor model of the risk or the expected returns; empty = none."""
+    """Stored factor model of the risk; empty = none."""
+    expected_return_factor_model_id: _builtins.str
+    """Stored factor model of the expected returns; empty = none."""
+    constraints_factor_model_id: _builtins.str
+    """Stored factor model whose exposures the limits use; empty = none."""
     @_builtins.property
     def versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Versions of the service and of the libraries behind the answer, by name."""
@@ -1014,10 +1024,12 @@ class Provenance(_message.Message):
         factor_set_id: _builtins.str = ...,
         expected_return_shrinkage: _builtins.float | None = ...,
         factor_model_id: _builtins.str = ...,
+        expected_return_factor_model_id: _builtins.str = ...,
+        constraints_factor_model_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "expected_return_shrinkage", b"expected_return_shrinkage", "shrinkage_intensity", b"shrinkage_intensity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "as_of", b"as_of", "covariance_id", b"covariance_id", "covariance_repair_distance", b"covariance_repair_distance", "expected_return_method", b"expected_return_method", "expected_return_shrinkage", b"expected_return_shrinkage", "factor_exposures_id", b"factor_exposures_id", "factor_model_id", b"factor_model_id", "factor_set_id", b"factor_set_id", "first_date", b"first_date", "forecast_id", b"forecast_id", "observations", b"observations", "periods_per_year", b"periods_per_year", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_model_method", b"risk_model_method", "scenarios_id", b"scenarios_id", "seed", b"seed", "shrinkage_intensity", b"shrinkage_intensity", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage", "_shrinkage_intensity", b"_shrinkage_intensity", "as_of", b"as_of", "constraints_factor_model_id", b"constraints_factor_model_id", "covariance_id", b"covariance_id", "covariance_repair_distance", b"covariance_repair_distance", "expected_return_factor_model_id", b"expected_return_factor_model_id", "expected_return_method", b"expected_return_method", "expected_return_shrinkage", b"expected_return_shrinkage", "factor_exposures_id", b"factor_exposures_id", "factor_model_id", b"factor_model_id", "factor_set_id", b"factor_set_id", "first_date", b"first_date", "forecast_id", b"forecast_id", "observations", b"observations", "periods_per_year", b"periods_per_year", "pricing_pack_id", b"pricing_pack_id", "risk_free_rate", b"risk_free_rate", "risk_model_method", b"risk_model_method", "scenarios_id", b"scenarios_id", "seed", b"seed", "shrinkage_intensity", b"shrinkage_intensity", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_return_shrinkage: _TypeAlias = _typing.Literal["expected_return_shrinkage"]  # noqa: Y015
     _WhichOneofArgType__expected_return_shrinkage: _TypeAlias = _typing.Literal["_expected_return_shrinkage", b"_expected_return_shrinkage"]  # noqa: Y015
@@ -1043,7 +1055,7 @@ class DataFinding(_message.Message):
     SEVERITY_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """What it is: missing, late_start, ended_early, non_positive, constant, stale, jump, wrong_split, too_short,
-    duplicate or unknown_instrument.
+    duplicate, unknown_instrument, or left_out for what was not needed and is not used.
     """
     instrument_id: _builtins.str
     """Instrument concerned; empty when it concerns the whole set."""

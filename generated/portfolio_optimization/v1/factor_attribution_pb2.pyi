@@ -157,7 +157,8 @@ class ReturnAttribution(_message.Message):
     """A compounded return taken apart, after the event. Of every day, factor k earns exposure_k * factor return_k, cash its
     interest, and the rest is specific. Days are linked by Carino (1999): with r the return of a day and R that of the
     period, each day's parts are multiplied by (ln(1+r)/r) / (ln(1+R)/R), so that the parts add up to R exactly. Active
-    returns are linked likewise, by (ln(1+r)-ln(1+b))/(r-b) over (ln(1+R)-ln(1+B))/(R-B).
+    returns are linked likewise, by (ln(1+r)-ln(1+b))/(r-b) over (ln(1+R)-ln(1+B))/(R-B). Cash earns the risk-free return
+    of the day where the model takes one from the returns of instruments, else the service's risk-free rate.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -275,6 +276,8 @@ class SectorAttribution(_message.Message):
     """The active return by sector, Brinson and Fachler (1985), of every day, linked as in ReturnAttribution. With weights w
     and returns r of the portfolio's sectors, v and s of the benchmark's, and b of the benchmark: allocation (w-v)(s-b),
     selection v(r-s), interaction (w-v)(r-s). A sector that one of them does not hold earns there what the other earns.
+    Where long and short positions cancel, a sector has no return per unit of weight: what it earned is selection. So is
+    what recorded trades earned until the close of their day, less their costs: the sector `trading`, without weight.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -297,7 +300,9 @@ class SectorAttribution(_message.Message):
     """active_return less the three sums, fraction, at most 1e-12 in size."""
     @_builtins.property
     def sectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___SectorEffect]:
-        """One row per sector of either, in the order of their names; cash is the sector `cash`."""
+        """One row per sector of either, in the order of their names; cash is the sector `cash`, and what recorded trades
+        within the day added to the return is the selection of the sector `trading`.
+        """
 
     def __init__(
         self,
@@ -338,9 +343,9 @@ class SectorEffect(_message.Message):
     benchmark_weight: _builtins.float
     """Mean weight in the benchmark over the days, fraction."""
     portfolio_return: _builtins.float
-    """Compounded return of the portfolio's part, fraction; absent where it was not held on every day."""
+    """Compounded return of the portfolio's part, fraction; absent where it had none on some day, as when not held."""
     benchmark_return: _builtins.float
-    """Compounded return of the benchmark's part, fraction; absent where it was not held on every day."""
+    """Compounded return of the benchmark's part, fraction; absent where it had none on some day, as when not held."""
     allocation: _builtins.float
     """Effect of weighting the sector, fraction."""
     selection: _builtins.float

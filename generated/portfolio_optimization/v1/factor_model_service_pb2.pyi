@@ -30,8 +30,8 @@ class CreateFactorModelRequest(_message.Message):
     SPECIFICATION_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name, 1 to 36 characters. The first model of a name is its version 1, every further one the next; the same
-    specification on the same data is the same model, not a new version.
+    """Name, 1 to 36 characters, no blank at either end. The first model of a name is its version 1, every further one the
+    next; the same specification on the same data is the same model, not a new version.
     """
     validate_only: _builtins.bool
     """Estimate and store nothing: the answer has no id and version 0."""
@@ -63,7 +63,7 @@ class CreateFactorModelResponse(_message.Message):
     FACTOR_MODEL_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
-    """Whether it is new; false = the same model was stored before."""
+    """Whether it is new, or with validate_only would be; false = the same model was stored before."""
     @_builtins.property
     def factor_model(self) -> _factor_models_pb2.FactorModel:
         """The model, without instruments and returns."""
@@ -186,7 +186,7 @@ class ListFactorModelsResponse(_message.Message):
     """Token of the next page; empty = this is the last one."""
     @_builtins.property
     def factor_models(self) -> _containers.RepeatedCompositeFieldContainer[_factor_models_pb2.FactorModel]:
-        """The page."""
+        """The page; without factor_covariance, data_findings, instruments, returns, and the specification's instrument_ids."""
 
     def __init__(
         self,
@@ -263,7 +263,10 @@ Global___GetFactorPortfoliosResponse: _TypeAlias = GetFactorPortfoliosResponse  
 @_typing.final
 class FactorPortfolio(_message.Message):
     """The portfolio of least specific risk with exposure 1 to one factor and 0 to all others: without limits, long and
-    short, with weights that need not add up to anything, financed by cash.
+    short, with weights that need not add up to anything, financed by cash. Where the exposures to a factor are a
+    combination of those to others, as the market's are of the industries', no weights have exposure to it alone; then
+    the portfolio has the exposures within reach whose return is nearest to the factor's, e.g. the market's has the
+    industries at about their market weights. Refused where more than 10% of the factor's variance is missed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -91,7 +91,7 @@ class FactorModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFactorModels(self, request, context):
-        """List factor models, newest first, without instruments and returns.
+        """List factor models, newest first, without what grows with their size.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class FactorModelServiceStub:
     GetFactorModel: _grpc.UnaryUnaryMultiCallable[_factor_model_service_pb2.GetFactorModelRequest, _factor_model_service_pb2.GetFactorModelResponse]
     """Give one factor model."""
     ListFactorModels: _grpc.UnaryUnaryMultiCallable[_factor_model_service_pb2.ListFactorModelsRequest, _factor_model_service_pb2.ListFactorModelsResponse]
-    """List factor models, newest first, without instruments and returns."""
+    """List factor models, newest first, without what grows with their size."""
     GetFactorPortfolios: _grpc.UnaryUnaryMultiCallable[_factor_model_service_pb2.GetFactorPortfoliosRequest, _factor_model_service_pb2.GetFactorPortfoliosResponse]
     """Give the portfolios that have exposure 1 to one factor and 0 to all others."""
     GetFactorAnalysis: _grpc.UnaryUnaryMultiCallable[_factor_model_service_pb2.GetFactorAnalysisRequest, _factor_model_service_pb2.GetFactorAnalysisResponse]
@@ -58,7 +58,7 @@ class FactorModelServiceAsyncStub(FactorModelServiceStub):
     GetFactorModel: _aio.UnaryUnaryMultiCallable[_factor_model_service_pb2.GetFactorModelRequest, _factor_model_service_pb2.GetFactorModelResponse]  # type: ignore[assignment]
     """Give one factor model."""
     ListFactorModels: _aio.UnaryUnaryMultiCallable[_factor_model_service_pb2.ListFactorModelsRequest, _factor_model_service_pb2.ListFactorModelsResponse]  # type: ignore[assignment]
-    """List factor models, newest first, without instruments and returns."""
+    """List factor models, newest first, without what grows with their size."""
     GetFactorPortfolios: _aio.UnaryUnaryMultiCallable[_factor_model_service_pb2.GetFactorPortfoliosRequest, _factor_model_service_pb2.GetFactorPortfoliosResponse]  # type: ignore[assignment]
     """Give the portfolios that have exposure 1 to one factor and 0 to all others."""
     GetFactorAnalysis: _aio.UnaryUnaryMultiCallable[_factor_model_service_pb2.GetFactorAnalysisRequest, _factor_model_service_pb2.GetFactorAnalysisResponse]  # type: ignore[assignment]
@@ -90,7 +90,7 @@ class FactorModelServiceServicer:
         request: _factor_model_service_pb2.ListFactorModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_factor_model_service_pb2.ListFactorModelsResponse, _abc.Awaitable[_factor_model_service_pb2.ListFactorModelsResponse]]:
-        """List factor models, newest first, without instruments and returns."""
+        """List factor models, newest first, without what grows with their size."""
 
     def GetFactorPortfolios(
         self,

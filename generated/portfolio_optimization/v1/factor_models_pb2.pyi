@@ -41,7 +41,9 @@ class _RegressionEstimatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_R
     REGRESSION_ESTIMATOR_HUBER: _RegressionEstimator.ValueType  # 4
     """M-estimation that lets large residuals count less, Huber (1964)."""
     REGRESSION_ESTIMATOR_KALMAN: _RegressionEstimator.ValueType  # 5
-    """Exposures that drift as random walks, filtered by Kalman (1960); those of the last day count."""
+    """Exposures that drift as random walks, beside a constant alpha, filtered by Kalman (1960); those of the last day
+    count.
+    """
 
 class RegressionEstimator(_RegressionEstimator, metaclass=_RegressionEstimatorEnumTypeWrapper):
     """How exposures are estimated from given factor returns."""
@@ -57,7 +59,9 @@ REGRESSION_ESTIMATOR_RIDGE: RegressionEstimator.ValueType  # 3
 REGRESSION_ESTIMATOR_HUBER: RegressionEstimator.ValueType  # 4
 """M-estimation that lets large residuals count less, Huber (1964)."""
 REGRESSION_ESTIMATOR_KALMAN: RegressionEstimator.ValueType  # 5
-"""Exposures that drift as random walks, filtered by Kalman (1960); those of the last day count."""
+"""Exposures that drift as random walks, beside a constant alpha, filtered by Kalman (1960); those of the last day
+count.
+"""
 Global___RegressionEstimator: _TypeAlias = RegressionEstimator  # noqa: Y015
 
 class _StandardErrorMethod:
@@ -141,7 +145,9 @@ class _CrossSectionWeightingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     CROSS_SECTION_WEIGHTING_EQUAL: _CrossSectionWeighting.ValueType  # 2
     """All alike."""
     CROSS_SECTION_WEIGHTING_INVERSE_SPECIFIC_VARIANCE: _CrossSectionWeighting.ValueType  # 3
-    """By the inverse of the variance that a first, equally weighted pass left unexplained."""
+    """By the inverse of the variance that a first, equally weighted pass left unexplained in the whole window, at most
+    100 times the middle one.
+    """
 
 class CrossSectionWeighting(_CrossSectionWeighting, metaclass=_CrossSectionWeightingEnumTypeWrapper):
     """How instruments count in a cross-section."""
@@ -153,7 +159,9 @@ CROSS_SECTION_WEIGHTING_SQUARE_ROOT_MARKET_CAP: CrossSectionWeighting.ValueType 
 CROSS_SECTION_WEIGHTING_EQUAL: CrossSectionWeighting.ValueType  # 2
 """All alike."""
 CROSS_SECTION_WEIGHTING_INVERSE_SPECIFIC_VARIANCE: CrossSectionWeighting.ValueType  # 3
-"""By the inverse of the variance that a first, equally weighted pass left unexplained."""
+"""By the inverse of the variance that a first, equally weighted pass left unexplained in the whole window, at most
+100 times the middle one.
+"""
 Global___CrossSectionWeighting: _TypeAlias = CrossSectionWeighting  # noqa: Y015
 
 class _FactorCountRule:
@@ -167,11 +175,17 @@ class _FactorCountRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Facto
     FACTOR_COUNT_RULE_FIXED: _FactorCountRule.ValueType  # 1
     """As given by factor_count."""
     FACTOR_COUNT_RULE_BAI_NG: _FactorCountRule.ValueType  # 2
-    """The number with the least information criterion IC_p2, Bai and Ng (2002)."""
+    """The number with the least information criterion IC_p2, Bai and Ng (2002), of at most half as many as there are
+    instruments and returns.
+    """
     FACTOR_COUNT_RULE_EIGENVALUE_RATIO: _FactorCountRule.ValueType  # 3
-    """The number after which the eigenvalues fall most, as a ratio, Ahn and Horenstein (2013)."""
+    """The number after which the eigenvalues fall most, as a ratio, among those not below their mean, Ahn and Horenstein
+    (2013).
+    """
     FACTOR_COUNT_RULE_MARCHENKO_PASTUR: _FactorCountRule.ValueType  # 4
-    """The eigenvalues of the correlations above what noise alone would give, Marchenko and Pastur (1967)."""
+    """The eigenvalues of the correlations above the largest of noise alone, (1 + sqrt(n / T))^2 of n instruments and T
+    returns, Marchenko and Pastur (1967).
+    """
     FACTOR_COUNT_RULE_EXPLAINED_SHARE: _FactorCountRule.ValueType  # 5
     """The fewest that explain explained_share of the variance."""
 
@@ -183,11 +197,17 @@ FACTOR_COUNT_RULE_UNSPECIFIED: FactorCountRule.ValueType  # 0
 FACTOR_COUNT_RULE_FIXED: FactorCountRule.ValueType  # 1
 """As given by factor_count."""
 FACTOR_COUNT_RULE_BAI_NG: FactorCountRule.ValueType  # 2
-"""The number with the least information criterion IC_p2, Bai and Ng (2002)."""
+"""The number with the least information criterion IC_p2, Bai and Ng (2002), of at most half as many as there are
+instruments and returns.
+"""
 FACTOR_COUNT_RULE_EIGENVALUE_RATIO: FactorCountRule.ValueType  # 3
-"""The number after which the eigenvalues fall most, as a ratio, Ahn and Horenstein (2013)."""
+"""The number after which the eigenvalues fall most, as a ratio, among those not below their mean, Ahn and Horenstein
+(2013).
+"""
 FACTOR_COUNT_RULE_MARCHENKO_PASTUR: FactorCountRule.ValueType  # 4
-"""The eigenvalues of the correlations above what noise alone would give, Marchenko and Pastur (1967)."""
+"""The eigenvalues of the correlations above the largest of noise alone, (1 + sqrt(n / T))^2 of n instruments and T
+returns, Marchenko and Pastur (1967).
+"""
 FACTOR_COUNT_RULE_EXPLAINED_SHARE: FactorCountRule.ValueType  # 5
 """The fewest that explain explained_share of the variance."""
 Global___FactorCountRule: _TypeAlias = FactorCountRule  # noqa: Y015
@@ -319,7 +339,7 @@ Global___FactorModelSpecification: _TypeAlias = FactorModelSpecification  # noqa
 
 @_typing.final
 class TimeSeriesModel(_message.Message):
-    """Exposures by regression of each instrument on the factors."""
+    """Exposures by regression of each instrument on the factors. A setting of another estimator is refused."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -342,8 +362,8 @@ class TimeSeriesModel(_message.Message):
     half_life_days: _builtins.float
     """For EXPONENTIALLY_WEIGHTED: days in which a weight halves, 0.1 to 100000; absent = 126."""
     ridge_penalty: _builtins.float
-    """For RIDGE: penalty per return in the window, on standardised factors, a number without unit, 0 to 1e6; absent =
-    0.01.
+    """For RIDGE: weight, beside the mean squared residual, of the sum of squared exposures to factors of unit variance, a
+    number without unit, 0 to 1e6; absent = 0.01.
     """
     huber_threshold: _builtins.float
     """For HUBER: residuals beyond this number of standard deviations count less, 0.1 to 10; absent = 1.345."""
@@ -352,7 +372,7 @@ class TimeSeriesModel(_message.Message):
     to 1; absent = the likeliest for all instruments together.
     """
     standard_errors: Global___StandardErrorMethod.ValueType
-    """How standard errors are measured; those of KALMAN are the filter's own."""
+    """How standard errors are measured; UNSPECIFIED for KALMAN, whose filter has its own."""
     lags: _builtins.int
     """For NEWEY_WEST: days over which residuals may depend on each other, less than the returns in the window; absent =
     4 (T/100)^(2/9), rounded down.
@@ -404,8 +424,10 @@ Global___TimeSeriesModel: _TypeAlias = TimeSeriesModel  # noqa: Y015
 
 @_typing.final
 class CrossSectionalModel(_message.Message):
-    """Returns of factors by regression of each day's returns on the exposures of the day before. With industries, the
-    market is a factor too, and the returns of the industries, weighted by market capitalisation, add up to zero.
+    """Returns of factors by regression of each day's returns on the exposures of the day before. With styles or industries
+    the market is a factor too; loaded exposures alone are taken as they are. The returns of the industries, weighted by
+    market capitalisation, add up to zero. Where a market capitalisation is not known, all instruments count alike in
+    this sum, in the market and in the mean of a style. Instruments without a sector are an industry of their own.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -432,7 +454,9 @@ class CrossSectionalModel(_message.Message):
 
     @_builtins.property
     def styles(self) -> _containers.RepeatedScalarFieldContainer[Global___Style.ValueType]:
-        """Styles; empty with neither factor_exposures_id nor industries = all that the data allow."""
+        """Styles; empty with neither factor_exposures_id nor industries = all that the data allow. Then sectors, and styles
+        from the last, are left out until there are three instruments for every factor; data_findings name them.
+        """
 
     def __init__(
         self,
@@ -462,7 +486,7 @@ Global___CrossSectionalModel: _TypeAlias = CrossSectionalModel  # noqa: Y015
 @_typing.final
 class StatisticalModel(_message.Message):
     """Principal components of the returns. Exposures have a mean square of 1 over the instruments; components come by
-    falling variance, each with the sign that makes its exposures' sum positive.
+    falling variance, each with the sign that makes its exposures' sum positive. A rule that finds no factor is refused.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -557,10 +581,11 @@ class FactorModel(_message.Message):
     instrument_count: _builtins.int
     """Number of instruments."""
     mean_r_squared: _builtins.float
-    """Mean over the instruments of the share of variance explained, 0 to 1."""
+    """Mean over the instruments of the share of variance explained, at most 1; see FactorModelInstrument.r_squared."""
     condition_number: _builtins.float
-    """Condition number of the factors' returns (standardised columns), 1 or more; above 30 they are hard to tell apart,
-    Belsley, Kuh and Welsch (1980).
+    """Condition number, 1 or more; above 30 the factors are hard to tell apart, Belsley, Kuh and Welsch (1980). Of the
+    factors' returns (standardised columns); in a cross-sectional model of the exposures on the last day (weighted
+    columns of length 1, without the market where it is the sum of the industries).
     """
     specific_shrinkage: _builtins.float
     """How far specific variances were drawn to their common middle, 0 to 1."""
@@ -582,7 +607,9 @@ class FactorModel(_message.Message):
 
     @_builtins.property
     def diagnostics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Further numbers of the estimation by name: e.g. lags, drift, ridge_penalty, explained_share, degrees_of_freedom."""
+        """Further numbers of the estimation by name: e.g. lags, drift, ridge_penalty, explained_share, degrees_of_freedom,
+        durbin_watson (mean over the instruments), downweighted_share (of all residuals).
+        """
 
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactorModelInstrument]:
@@ -658,7 +685,7 @@ class Factor(_message.Message):
     """Mean return over its standard error, a number without unit; absent when the standard error is 0."""
     variance_inflation: _builtins.float
     """Variance inflation: how many times larger the variance of exposures to it is because of the other factors, 1 or
-    more.
+    more. In a cross-sectional model that of its return on the last day, because of all others but the market.
     """
     def __init__(
         self,
@@ -700,7 +727,7 @@ class FactorModelInstrument(_message.Message):
     """Return that the factors do not explain, annual (arithmetic), fraction."""
     r_squared: _builtins.float
     """Fraction of the variance of its returns that the factors explain, at most 1; below 0 where a
-    cross-sectional model explains nothing.
+    cross-sectional or robust model explains nothing, 0 where they never move.
     """
     specific_volatility: _builtins.float
     """Specific volatility of the model, annual, fraction, 0 or more."""

@@ -36,7 +36,9 @@ class _HoldingsBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Holding
     HOLDINGS_BASIS_CURRENT_SHARES: _HoldingsBasis.ValueType  # 2
     """Today's shares and cash on every day, so that weights follow prices."""
     HOLDINGS_BASIS_RECORDED_TRANSACTIONS: _HoldingsBasis.ValueType  # 3
-    """The shares of every day: today's less what was bought and plus what was sold since, by the recorded transactions."""
+    """The shares and cash of every day: today's, walked back through the recorded transactions and their costs. A trade
+    counts from the close of its day; what it earned before that, less its cost, is specific.
+    """
 
 class HoldingsBasis(_HoldingsBasis, metaclass=_HoldingsBasisEnumTypeWrapper):
     """Which holdings earned the past returns."""
@@ -48,7 +50,9 @@ HOLDINGS_BASIS_CURRENT_WEIGHTS: HoldingsBasis.ValueType  # 1
 HOLDINGS_BASIS_CURRENT_SHARES: HoldingsBasis.ValueType  # 2
 """Today's shares and cash on every day, so that weights follow prices."""
 HOLDINGS_BASIS_RECORDED_TRANSACTIONS: HoldingsBasis.ValueType  # 3
-"""The shares of every day: today's less what was bought and plus what was sold since, by the recorded transactions."""
+"""The shares and cash of every day: today's, walked back through the recorded transactions and their costs. A trade
+counts from the close of its day; what it earned before that, less its cost, is specific.
+"""
 Global___HoldingsBasis: _TypeAlias = HoldingsBasis  # noqa: Y015
 
 class _BenchmarkBasis:
@@ -108,7 +112,7 @@ class FactorExposureRequest(_message.Message):
     last_date: _builtins.str
     """Last day of the window, ISO 8601; empty = the last common day."""
     lookback_days: _builtins.int
-    """Use the last so many common returns, more than the number of factors plus 1; 0 = all."""
+    """Use the last so many common returns, more than the number of factors plus 1, of a stored model 1 or more; 0 = all."""
     benchmark_id: _builtins.str
     """Benchmark; empty = the portfolio's own benchmark, if it has one."""
     factor_model_id: _builtins.str
@@ -119,8 +123,8 @@ class FactorExposureRequest(_message.Message):
     """Also give the exposures of every instrument, and the parts of the risk by instrument."""
     @_builtins.property
     def factors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of factors, without repetition; empty = all. Of a stored model only these are reported, and all others are
-        summed as `other_factors`; without one, the regression is on these alone.
+        """Names of factors, without repetition; empty = all. Of a stored model, or of `model`, only these are reported, and
+        all others are summed as `other_factors`; without either, the regression is on these alone.
         """
 
     @_builtins.property
@@ -222,9 +226,9 @@ class FactorExposureResponse(_message.Message):
     holdings_basis: Global___HoldingsBasis.ValueType
     """Which holdings earned the returns."""
     standard_errors: _factor_models_pb2.StandardErrorMethod.ValueType
-    """How standard errors were measured; UNSPECIFIED where exposures are given, not estimated."""
+    """How standard errors were measured, those of KALMAN as CLASSICAL; UNSPECIFIED where exposures are given."""
     lags: _builtins.int
-    """Days over which residuals may depend on each other in the standard errors; 0 for CLASSICAL."""
+    """Days over which residuals may depend on each other in the standard errors; 0 for all but NEWEY_WEST."""
     reconciliation: _builtins.float
     """Largest difference between any total of this answer and the sum of its parts, fraction, at most 1e-12."""
     @_builtins.property
@@ -233,7 +237,7 @@ class FactorExposureResponse(_message.Message):
 
     @_builtins.property
     def exposures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactorExposure]:
-        """Exposures, in the order of the factors."""
+        """Exposures, in the order of the model's factors."""
 
     @_builtins.property
     def attribution(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactorAttribution]:

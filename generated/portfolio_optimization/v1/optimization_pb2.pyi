@@ -398,7 +398,9 @@ class OptimizationConstraints(_message.Message):
     """What max_turnover counts; absent = ONE_WAY."""
     max_tracking_error: _builtins.float
     """Largest standard deviation of the return difference to the benchmark, annual, fraction, above 0; refused without a
-    benchmark.
+    benchmark. Measured on the benchmark's price series where it has one, else by the risk model on its weights, which
+    must then all be in the universe. With risk_model.factor_model_id by the model first, where all of the benchmark's
+    weights are in the model, whether the universe has them or not (for black_litterman and multi_period it must).
     """
     max_trade_size: _builtins.float
     """Largest change of the weight of any instrument but cash, fraction of portfolio value, 0 to 20."""
@@ -991,11 +993,15 @@ class GetOptimizationResponse(_message.Message):
 
     @_builtins.property
     def factor_risk(self) -> _factor_attribution_pb2.FactorRiskAttribution:
-        """With a risk model by factors: the volatility of the target portfolio taken apart."""
+        """With a FACTOR_MODEL of risk: the volatility of the target portfolio taken apart. Absent for black_litterman, whose
+        covariance is another one.
+        """
 
     @_builtins.property
     def active_factor_risk(self) -> _factor_attribution_pb2.FactorRiskAttribution:
-        """Likewise its tracking error, where the benchmark's weights are all in the universe."""
+        """Likewise its tracking error by the model, where the benchmark's weights are all in the universe, or in the stored
+        model of risk_model.factor_model_id.
+        """
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import AsyncIterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from kernel.estimation.data_checks import Code
 from server.imports.benchmarks import BenchmarkOptions, import_benchmark
 from server.imports.commands import add_import_commands, run_import
+from server.imports.exposures import ExposureOptions, import_exposures
 from server.imports.factors import FactorOptions, import_factors
 from server.imports.holdings import HoldingsOptions, import_holdings
 from server.imports.instruments import import_instruments
@@ -26,6 +28,7 @@ from storage.database import Database
 from storage.errors import NotFound
 from storage.factors import FactorRepository
 from storage.instruments import InstrumentRepository
+from storage.model_data import ModelDataRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.tax_rules import TaxRuleRepository
@@ -174,6 +177,32 @@ async def test_factor_returns_become_a_set(database: Database, tmp_path: Path) -
     assert table.returns.tolist() == [[0.01, 0], [-0.02, 0.005]]
 
 
+async def test_exposures_become_a_set(database: Database, tmp_path: Path) -> None:
+    await with_instruments(database, tmp_path)
+    path = written(tmp_path, "exposures.csv", "instrument_id,specific_volatility,size,value\nXOM,,0.5,-1\nKO,0.2,0,2\n")
+    first = await import_exposures(database, path, ExposureOptions(date(2022, 12, 28)))
+    again = await import_exposures(database, path, ExposureOptions(date(2022, 12, 28), source="another"))
+    assert (first.created, again.created, first.identifier) == (True, False, again.identifier)
+    assert first.lines() == (
+        f"factor exposures {first.identifier}: stored; exposures.csv, 2 rows, 2 instruments, 2 factors",
+    )
+    async with database.transaction() as connection:
+        found = await ModelDataRepository(connection).exposures(first.identifier)
+    assert (found.factors, found.instrument_ids) == (("size", "value"), ("KO", "XOM"))
+    assert found.B.tolist() == [[0.0, 2.0], [0.5, -1.0]]
+    np.testing.assert_array_equal(found.specific, [0.2, np.nan])
+
+
+async def test_exposures_of_an_unknown_instrument_leave_nothing(database: Database, tmp_path: Path) -> None:
+    await with_instruments(database, tmp_path)
+    path = written(tmp_path, "exposures.csv", "instrument_id,size\nKO,1\nGOLD,2\n")
+    with pytest.raises(ImportRefusedError, match="row 3, column instrument_id: 'GOLD' is an unknown instrument"):
+        await import_exposures(database, path, ExposureOptions(date(2022, 12, 28)))
+    async with database.transaction() as connection:
+        count = await (await connection.execute("SELECT count(*) FROM model_data")).fetchone()
+    assert count == (0,)
+
+
 async def test_the_commands_load_a_whole_account(database: Database, tmp_path: Path) -> None:
     files = {
         "universe.csv": INSTRUMENTS,
@@ -182,6 +211,7 @@ async def test_the_commands_load_a_whole_account(database: Database, tmp_path: P
         "p.json": '{"id": "p", "benchmark_id": "b"}',
         "h.csv": "instrument_id,quantity\nKO,5\n",
         "factors.csv": "date,size\n2020-01-02,0.01\n",
+        "exposures.csv": "ticker,size\nKO,0.5\n",
     }
     for name, text in files.items():
         written(tmp_path, name, text)
@@ -192,6 +222,7 @@ async def test_the_commands_load_a_whole_account(database: Database, tmp_path: P
         "portfolio p.json",
         "holdings h.csv --portfolio p",
         "factors factors.csv",
+        "factor-exposures exposures.csv --as-of 2020-01-03 --column instrument_id=ticker --source desk",
     )
     parser = argparse.ArgumentParser()
     add_import_commands(parser.add_subparsers())

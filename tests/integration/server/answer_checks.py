@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from portfolio_optimization.v1 import common_pb2
+from portfolio_optimization.v1 import common_pb2, constraints_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
 from server.sample.facts import STOCKS
@@ -84,12 +84,22 @@ def relaxed(request: pb.CreateOptimizationRequest, explanation: Any) -> pb.Creat
     return changed
 
 
+def _relax_exposure(part: constraints_pb2.FactorLimit, end: str | None, limit: float) -> None:
+    if end != "minimum":
+        part.maximum = limit + ROOM
+    if end != "maximum":
+        part.minimum = limit - ROOM
+
+
 def _relax_one(constraints: pb.OptimizationConstraints, name: str, limit: float) -> None:
     setattr(constraints, name, max(limit - ROOM, 0.0) if name.startswith("min") else limit + ROOM)
 
 
 def _relax_group(constraints: pb.OptimizationConstraints, named: re.Match[str], limit: float) -> None:
     field, key, end = named["limit"], named["key"], named["end"]
+    if field == "factor_limits":
+        _relax_exposure(next(part for part in constraints.factor_limits if part.factor == key), end, limit)
+        return
     low, high = max(limit - ROOM, 0.0), min(limit + ROOM, 1.0)
     if field in ("min_weights", "max_weights"):
         getattr(constraints, field)[key] = low if field == "min_weights" else high

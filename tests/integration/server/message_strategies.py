@@ -21,6 +21,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 NAMES = tuple(sorted(stock.id for stock in STOCKS))
+FACTORS = ("momentum", "quality", "size", "minimum_volatility", "value")
 SECTORS = tuple(sorted({stock.sector for stock in STOCKS}))
 HOSTILE_STRINGS = (
     *("", " ", "CASH", "cash", "no-such-thing", "é", "𝔘𝔫", "\u202e", "\x00", "a\x00b", "a\nb", "\x7f", "x" * 37),
@@ -41,7 +42,8 @@ _PLAUSIBLE_WORDS = {
     "status": OPTIMIZATION_STATUSES.served,
     "benchmark_id": ("", "sample-sp500"),
     "instrument_ids": NAMES,
-    "factors": ("momentum", "quality", "size", "minimum_volatility", "value"),
+    "factors": FACTORS,
+    "factor": ("", *FACTORS),
     "first_date": ("", "2018-01-02", "2021-06-30"),
     "last_date": ("", "2022-12-28"),
     "request_id": ("", "again"),

@@ -11,7 +11,7 @@ from portfolio_optimization.v1 import common_pb2, estimation_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
 from server.vocabulary import HIERARCHIES, OBJECTIVES, OPTIMIZATION_TYPES
-from tests.integration.server.message_strategies import NAMES, SECTORS
+from tests.integration.server.message_strategies import FACTORS, NAMES, SECTORS
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -109,6 +109,41 @@ def extreme(draw: Draw) -> pb.CreateOptimizationRequest:
         message.expected_returns.method = estimation_pb2.EXPECTED_RETURNS_METHOD_PROVIDED
         for name in NAMES:
             message.expected_returns.values[name] = draw(st.sampled_from(_RETURNS))
+    return message
+
+
+@st.composite
+def by_factors(draw: Draw, factor_model_id: str) -> pb.CreateOptimizationRequest:
+    """Optimizations under limits, some by a stored factor model, which often is the risk and the returns too."""
+    message: pb.CreateOptimizationRequest = draw(constrained())
+    limits = message.constraints
+    limits.factor_model_id = factor_model_id
+    for factor in draw(st.lists(st.sampled_from(FACTORS), max_size=3, unique=True)):
+        limit = limits.factor_limits.add(factor=factor, relative_to_benchmark=draw(st.booleans()))
+        limit.minimum = draw(st.sampled_from((-0.3, -0.05, 0.0, 0.02, 0.4)))
+        limit.maximum = limit.minimum + draw(st.sampled_from((0.0, 0.05, 0.6)))
+    if draw(st.booleans()):
+        message.risk_model.method = estimation_pb2.RISK_MODEL_METHOD_FACTOR_MODEL
+        message.risk_model.factor_model_id = factor_model_id
+        if _sometimes(draw):
+            limits.max_tracking_error = draw(st.sampled_from((0.01, 0.05, 0.2)))
+    if draw(st.booleans()):
+        message.expected_returns.method = estimation_pb2.EXPECTED_RETURNS_METHOD_FACTOR_MODEL
+        message.expected_returns.factor_model_id = factor_model_id
+        for factor in draw(st.lists(st.sampled_from(FACTORS), max_size=2)):
+            message.expected_returns.factor_premia[factor] = draw(st.sampled_from((-1.0, -0.02, 0.0, 0.05, 10.0)))
+    return message
+
+
+@st.composite
+def with_factor_budgets(draw: Draw, factor_model_id: str) -> pb.CreateOptimizationRequest:
+    """The same with shares of factors in the variance, whose risk model is that of the factors."""
+    message: pb.CreateOptimizationRequest = draw(by_factors(factor_model_id))
+    message.risk_model.method = estimation_pb2.RISK_MODEL_METHOD_FACTOR_MODEL
+    message.risk_model.factor_model_id = factor_model_id
+    message.constraints.min_position_size, message.time_limit_seconds = 0.0, 2.0
+    for factor in draw(st.lists(st.sampled_from(FACTORS), min_size=1, max_size=3, unique=True)):
+        message.constraints.risk_budgets.add(factor=factor, max_share=draw(st.sampled_from((1e-9, 0.05, 0.3, 1.0))))
     return message
 
 

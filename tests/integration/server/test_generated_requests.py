@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
@@ -24,9 +25,17 @@ from portfolio_optimization.v1 import optimization_pb2 as pb
 from server.sample import files
 from server.sample.files import SampleUnavailableError
 from tests.integration.server.answer_checks import check_weights, relaxed
+from tests.integration.server.factor_model_examples import Example, benchmark_weights, time_series
 from tests.integration.server.message_strategies import NAMES, hostile, plausible, spoiled
 from tests.integration.server.open_service import OpenService, copied_database, open_service, violations, violations_of
-from tests.integration.server.request_strategies import by_method, constrained, extreme
+from tests.integration.server.request_strategies import (
+    by_factors,
+    by_method,
+    constrained,
+    extreme,
+    with_factor_budgets,
+)
+from tests.integration.server.sample_market import load_market
 
 INSIDE = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED}
 ENDED = {"completed", "infeasible", "unbounded", "ill_posed", "numerical_failure", "failed"}
@@ -67,6 +76,11 @@ def examples(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+
+
+@pytest.fixture(scope="module")
+def model(service: OpenService) -> Example:
+    return time_series(service, load_market(service))
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +216,56 @@ def test_methods_on_extreme_moments_end_honestly(service: OpenService) -> None:
             check_ended(answer.optimization)
 
     each()
+
+
+def test_limits_by_a_factor_model_hold_or_are_shown_to_conflict(service: OpenService, model: Example) -> None:
+    @examples(25)
+    @given(by_factors(model.id))
+    def each(request: pb.CreateOptimizationRequest) -> None:
+        answer = service.optimize(request)
+        assert answer.status in {"completed", "infeasible", "ill_posed"}, answer.outcome.message
+        if answer.status == "completed":
+            check_weights(request, answer)
+            check_exposures(service, model, request, answer)
+        elif answer.status == "infeasible":
+            check_explanation(service, request, answer.infeasibility)
+        else:
+            check_ill_posed(service, request, answer.outcome)
+
+    each()
+
+
+def check_exposures(service: OpenService, model: Example, request: pb.CreateOptimizationRequest, answer: Any) -> None:
+    """Exposures keep their limits, and risk is that of the model where it is asked for."""
+    w, v = (
+        np.array([weights.get(name, 0.0) for name in model.names])
+        for weights in (dict(answer.target_allocation), benchmark_weights(service))
+    )
+    absolute, active = model.exposures(w), model.exposures(w - v)
+    for limit in request.constraints.factor_limits:
+        found = (active if limit.relative_to_benchmark else absolute)[limit.factor]
+        assert limit.minimum - 1e-7 <= found <= limit.maximum + 1e-7
+    if request.risk_model.factor_model_id:
+        assert answer.metrics.expected_volatility == pytest.approx(np.sqrt(w @ model.Sigma @ w), rel=1e-10)
+        assert answer.active_factor_risk.volatility == pytest.approx(answer.metrics.tracking_error, rel=1e-9, abs=1e-12)
+
+
+def test_shares_of_factors_end_honestly(service: OpenService, model: Example) -> None:
+    @examples(12)
+    @given(st.one_of(with_factor_budgets(model.id), spoiled(with_factor_budgets(model.id))))
+    def each(request: pb.CreateOptimizationRequest) -> None:
+        answer = judge(service, "Optimize", optimization_calls_pb2.OptimizeRequest(optimization=request))
+        if answer is not None and answer.optimization.optimization_id:
+            check_ended(answer.optimization)
+            check_shares(request, answer.optimization)
+
+    each()
+
+
+def check_shares(request: pb.CreateOptimizationRequest, answer: Any) -> None:
+    shares = {part.factor: part.percent / 100.0 for part in answer.factor_risk.factors}
+    for budget in request.constraints.risk_budgets if answer.status == "completed" else ():
+        assert shares[budget.factor] <= budget.max_share + 1e-7
 
 
 def check_explanation(service: OpenService, request: pb.CreateOptimizationRequest, explanation: Any) -> None:

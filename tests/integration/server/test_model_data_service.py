@@ -29,6 +29,7 @@ from refusals import refused
 
 from server.application import Application, open_application
 from server.grpc_server import GrpcServer
+from server.loading_models import ModelLoader
 from server.settings import Settings
 from storage.errors import NotFound
 
@@ -367,14 +368,12 @@ async def test_what_is_loaded_is_read_once(stocked: Data, application: Applicati
             await search
 
 
-async def test_only_a_few_sets_stay_in_memory(
-    stocked: Data, application: Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("server.loading_models._SETS_KEPT", 1)
+async def test_only_a_few_sets_stay_in_memory(stocked: Data, application: Application) -> None:
+    models = ModelLoader(application.database, sets_kept=1)
     scenarios_id = (await load(stocked, scenarios())).scenarios_id
     forecast_id = (await load(stocked, forecast())).forecast_id
-    first = await application.models.scenarios(scenarios_id)
-    await application.models.forecast(forecast_id)
-    again = await application.models.scenarios(scenarios_id)
+    first = await models.scenarios(scenarios_id)
+    await models.forecast(forecast_id)
+    again = await models.scenarios(scenarios_id)
     assert again is not first
     assert again.id == first.id

@@ -170,9 +170,9 @@ def test_a_factor_model_names_its_factors_and_is_kept_with_the_request(service: 
     again = completed(service, answer.request)
     assert dict(again.target_allocation) == dict(answer.target_allocation)
     returns.factor_premia["Momentum"] = 0.1
-    wrong = service.optimize(request(risk_model=model, expected_returns=returns))
-    assert wrong.status == "failed"
-    assert "Momentum" in wrong.outcome.message
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        service.optimize(request(risk_model=model, expected_returns=returns))
+    assert "Momentum" in violations(caught.value)["expected_returns.factor_premia"]
 
 
 def test_stored_inputs_are_those_of_the_request(service: OpenService, market: Market) -> None:

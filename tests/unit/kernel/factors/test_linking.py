@@ -79,6 +79,24 @@ def test_8000_days_leave_less_than_a_trillionth(drift, multiple):
     assert abs(single_linking(r, named(8000), "portfolio").total - float(compounded(r))) <= 1e-12
 
 
+def test_8000_days_that_come_back_to_their_start_leave_nothing():
+    rng = np.random.default_rng(12)
+    there = 0.02 * rng.standard_normal(4000)
+    returns = rng.permutation(np.concatenate([there, -there / (1 + there)]))
+    linking = single_linking(returns, named(8000), "portfolio")
+    assert abs(linking.total) <= 1e-14
+    assert abs(missing(linking, returns)) <= 1e-14
+
+
+def test_8000_days_in_another_order_have_no_active_return():
+    rng = np.random.default_rng(13)
+    r = 0.0005 + 0.02 * rng.standard_normal(8000)
+    b = rng.permutation(r)
+    linking = active_linking(r, b, named(8000))
+    assert linking.total == 0.0
+    assert abs(missing(linking, r - b)) <= 1e-13
+
+
 def test_a_period_that_comes_back_to_its_start_is_linked_by_the_limit():
     returns = np.array([1.0, -0.5, 0.25, -0.2])
     linking = single_linking(returns, named(4), "portfolio")

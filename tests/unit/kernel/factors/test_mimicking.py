@@ -149,7 +149,7 @@ def test_near_a_factor_that_can_not_be_held_alone_is_the_least_difference_of_ret
     problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-14, tol_gap_rel=1e-14, tol_feas=1e-13)
     np.testing.assert_allclose(portfolios.exposures[:, 0], y.value, atol=1e-4)
     missed = portfolios.exposures[:, 0] - np.eye(6)[0]
-    assert missed @ model.Phi @ missed <= 0.01 * model.Phi[0, 0]
+    assert 0.0 < missed @ model.Phi @ missed <= 0.01 * model.Phi[0, 0]
 
 
 def test_a_combination_whose_return_differs_is_refused_with_the_others():

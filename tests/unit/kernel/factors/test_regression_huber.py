@@ -36,6 +36,7 @@ def test_estimating_equations_hold():
     scores = np.clip(found.residuals / scales, -1.345, 1.345)
     moments = add_constant(window.F / window.F.std(axis=0)).T @ scores
     np.testing.assert_allclose(moments, 0.0, atol=1e-9)
+    assert found.diagnostics["downweighted_share"] == pytest.approx((np.abs(scores) >= 1.345).mean(), rel=1e-12)
     np.testing.assert_allclose(found.residuals, R - found.alpha - window.F @ found.betas.T, atol=1e-15)
 
 

@@ -6,8 +6,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from kernel.factors.model import FactorModel
 from server.compute import memory
-from server.compute.inputs import Asset, MarketInputs
+from server.compute.inputs import Asset, FactorModelInputs, MarketInputs
 from server.specs import ModelSpec, ReturnsSpec, RiskSpec
 
 
@@ -18,6 +19,15 @@ def inputs():
     closes = 100.0 * np.cumprod(1.0 + rng.normal(0.0005, 0.01, (101, 3)), axis=0)
     assets = tuple(Asset(id=name, sector="S", asset_class="C", market_cap=1e9) for name in ("A", "B", "C"))
     return MarketInputs("p", "pp-of-this-test", assets, days, closes, np.full(3, 0.3), 0.1, Decimal(1000))
+
+
+def factor_model(name):
+    """One factor of volatility 1 or 2, by its id."""
+    variance = np.array([[float(name[-1]) ** 2]])
+    model = FactorModel(("F",), ("A", "B", "C"), np.ones((3, 1)), variance, np.ones(3))
+    days = np.array(["2020-01-02"], dtype="datetime64[D]")
+    given = ("given",), ("",), days, np.zeros((1, 1)), None, None, np.zeros(3), 1.0, np.ones(1)
+    return FactorModelInputs(name, "time_series", model, *given)
 
 
 @pytest.fixture
@@ -44,11 +54,14 @@ def test_the_second_request_on_the_same_data_estimates_nothing(inputs, made):
 
 def test_what_an_estimate_depends_on_makes_another(inputs, made):
     base = ModelSpec(0.02)
+    modelled = replace(inputs, factor_models={name: factor_model(name) for name in ("fm-1", "fm-2")})
     memory.remembered_estimate(inputs, base)
     others = [
         (inputs, replace(base, risk_free_rate=0.03)),
         (inputs, replace(base, risk=RiskSpec("sample"))),
         (inputs, replace(base, returns=ReturnsSpec("exponentially_weighted"))),
+        (modelled, replace(base, risk=RiskSpec("factor_model", factor_model_id="fm-1"))),
+        (modelled, replace(base, risk=RiskSpec("factor_model", factor_model_id="fm-2"))),
         (replace(inputs, pricing_pack_id="another"), base),
         (replace(inputs, dates=inputs.dates[1:], closes=inputs.closes[1:]), base),
     ]

@@ -38,6 +38,15 @@ REFUSED: dict[str, dict[str, Any]] = {
         "constraints": Constraints(factor_exposures={"size": constraints_pb2.InstrumentValues(values={"KO": 1.0})})
     },
     "constraints.factor_exposures_id": {"constraints": Constraints(factor_exposures_id="fe-1")},
+    "constraints.factor_model_id": {"constraints": Constraints(factor_model_id="fm-1")},
+    "expected_returns.factor_model_id": {
+        "expected_returns": E.ExpectedReturnsModel(
+            method=E.EXPECTED_RETURNS_METHOD_FACTOR_MODEL, factor_model_id="fm-1"
+        )
+    },
+    "risk_model.factor_model_id": {
+        "risk_model": E.RiskModel(method=E.RISK_MODEL_METHOD_FACTOR_MODEL, factor_model_id="fm-1")
+    },
     "preferences.consider_tax_implications": {"preferences": Preferences(consider_tax_implications=True)},
     "preferences.market_impact": {
         "preferences": Preferences(include_transaction_costs=True, market_impact=pb.MarketImpact())

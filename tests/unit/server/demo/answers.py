@@ -3,6 +3,8 @@
 from portfolio_optimization.v1 import (
     common_pb2,
     estimation_pb2,
+    factor_attribution_pb2,
+    factor_models_pb2,
     factors_pb2,
     frontier_pb2,
     frontier_point_pb2,
@@ -143,17 +145,7 @@ def plan(tax="1200.00"):
 def factors():
     return factors_pb2.FactorExposureResponse(
         portfolio_id="sample-growth",
-        exposures=[
-            factors_pb2.FactorExposure(
-                factor="value",
-                exposure=0.4,
-                benchmark_exposure=0.1,
-                active_exposure=0.3,
-                standard_error=0.02,
-                t_statistic=20.0,
-                active_standard_error=0.03,
-            )
-        ],
+        exposures=[exposure("market", 1.0, 0.8), exposure("value", 0.4, 0.1)],
         attribution=[
             factors_pb2.FactorAttribution(factor="value", contribution=0.05, percent_contribution=40.0),
             factors_pb2.FactorAttribution(factor="specific", contribution=0.075, percent_contribution=60.0),
@@ -164,4 +156,144 @@ def factors():
         last_date="2022-12-28",
         total_return=0.125,
         benchmark_id="sample-sp500",
+        benchmark_basis=factors_pb2.BENCHMARK_BASIS_WEIGHTS,
+        standard_errors=factor_models_pb2.STANDARD_ERROR_METHOD_NEWEY_WEST,
+        risk=risk(),
+        active_risk=active_risk(),
+        return_attribution=return_attribution(),
+        sector_attribution=sector_attribution(),
     )
+
+
+def exposure(factor, held, reference):
+    return factors_pb2.FactorExposure(
+        factor=factor,
+        exposure=held,
+        benchmark_exposure=reference,
+        active_exposure=held - reference,
+        standard_error=0.02,
+        t_statistic=held / 0.02,
+        benchmark_standard_error=0.01,
+        active_standard_error=0.03,
+    )
+
+
+def risk():
+    parts = [("AAA", 0.5, 0.05, 0.06, 55.0), ("BBB", 0.25, 0.03, 0.03, 30.0), ("CCC", 0.2, 0.02, 0.01, 15.0)]
+    return factor_attribution_pb2.FactorRiskAttribution(
+        volatility=0.20,
+        factor_contribution=0.10,
+        specific_contribution=0.10,
+        factors=[
+            factor_attribution_pb2.FactorRiskPart(
+                factor="market", exposure=1.0, factor_volatility=0.16, correlation=0.75, contribution=0.12, percent=60.0
+            ),
+            factor_attribution_pb2.FactorRiskPart(
+                factor="value", exposure=0.4, factor_volatility=0.1, correlation=-0.5, contribution=-0.02, percent=-10.0
+            ),
+        ],
+        instruments=[
+            factor_attribution_pb2.InstrumentRiskPart(
+                instrument_id=name,
+                weight=weight,
+                factor_contribution=common,
+                specific_contribution=own,
+                contribution=common + own,
+                percent=share,
+            )
+            for name, weight, common, own, share in parts
+        ],
+    )
+
+
+def active_risk():
+    return factor_attribution_pb2.FactorRiskAttribution(
+        volatility=0.05,
+        factor_contribution=0.02,
+        specific_contribution=0.03,
+        factors=[
+            factor_attribution_pb2.FactorRiskPart(
+                factor="market",
+                exposure=0.2,
+                factor_volatility=0.16,
+                correlation=0.25,
+                contribution=0.008,
+                percent=16.0,
+            ),
+            factor_attribution_pb2.FactorRiskPart(
+                factor="value", exposure=0.3, factor_volatility=0.1, correlation=0.4, contribution=0.012, percent=24.0
+            ),
+        ],
+    )
+
+
+def return_attribution():
+    parts = [
+        ("market", 0.80, 0.75, 0.06, 1.0),
+        ("value", 0.10, 0.05, 0.05, 0.4),
+        ("cash", 0.02, 0.0, 0.02, 0.0),
+        ("specific", 0.28, 0.10, 0.17, 0.0),
+    ]
+    return factor_attribution_pb2.ReturnAttribution(
+        first_date="2015-01-02",
+        last_date="2022-12-28",
+        observations=2012,
+        linking="carino",
+        portfolio_return=1.2,
+        benchmark_return=0.9,
+        active_return=0.3,
+        parts=[
+            factor_attribution_pb2.ReturnPart(
+                source=source, portfolio=held, benchmark=reference, active=active, average_exposure=mean
+            )
+            for source, held, reference, active, mean in parts
+        ],
+    )
+
+
+def sector_attribution():
+    cash = factor_attribution_pb2.SectorEffect(
+        sector="cash", portfolio_weight=0.05, portfolio_return=0.05, allocation=0.02
+    )
+    return factor_attribution_pb2.SectorAttribution(
+        sectors=[
+            factor_attribution_pb2.SectorEffect(
+                sector=name,
+                portfolio_weight=w,
+                benchmark_weight=v,
+                portfolio_return=r,
+                benchmark_return=s,
+                allocation=effects[0],
+                selection=effects[1],
+                interaction=effects[2],
+            )
+            for name, w, v, r, s, effects in (
+                ("Health", 0.35, 0.6, 0.9, 0.8, (-0.01, 0.06, 0.03)),
+                ("Technology", 0.6, 0.4, 1.5, 1.0, (0.05, 0.1, 0.05)),
+            )
+        ]
+        + [cash],
+        allocation=0.06,
+        selection=0.16,
+        interaction=0.08,
+        active_return=0.3,
+    )
+
+
+def factors_alone():
+    """Without a benchmark, and with exposures that were given."""
+    answer = factors()
+    for name in ("benchmark_id", "benchmark_basis", "active_risk", "sector_attribution", "standard_errors"):
+        answer.ClearField(name)
+    for one in answer.exposures:
+        one.active_exposure = one.exposure
+        for name in ("benchmark_exposure", "standard_error", "t_statistic"):
+            one.ClearField(name)
+        for name in ("benchmark_standard_error", "active_standard_error"):
+            one.ClearField(name)
+    for name in ("benchmark_return", "active_return"):
+        answer.return_attribution.ClearField(name)
+    for part in answer.return_attribution.parts:
+        part.ClearField("benchmark")
+        part.ClearField("active")
+    return answer

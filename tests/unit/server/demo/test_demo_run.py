@@ -1,4 +1,4 @@
-"""The demo against a service that answers from memory: all sections, the picture, and every way to fail."""
+"""The demo against a service that answers from memory: all sections, the pictures, and every way to fail."""
 
 # ruff: noqa: N802 - handlers carry the names of the contract
 
@@ -88,7 +88,7 @@ async def serve():
         await server.stop(None)
 
 
-async def test_all_sections_are_shown_and_the_frontier_is_drawn(serve, tmp_path, capsys):
+async def test_all_sections_are_shown_and_the_pictures_are_drawn(serve, tmp_path, capsys):
     assert await run_demo(await serve(Answering()), tmp_path / "new" / "folder") == 0
     out, err = capsys.readouterr()
     titles = [line for line in out.splitlines() if line[:3] in ("1  ", "2  ", "3  ", "4  ")]
@@ -96,7 +96,9 @@ async def test_all_sections_are_shown_and_the_frontier_is_drawn(serve, tmp_path,
     assert "... running" in out
     assert "\x1b" not in out
     assert not err
-    assert (tmp_path / "new" / "folder" / run.PICTURE_NAME).read_bytes().startswith(PNG)
+    for name in (run.PICTURE_NAME, run.EXPOSURES_NAME, run.RISK_NAME):
+        assert (tmp_path / "new" / "folder" / name).read_bytes().startswith(PNG)
+        assert name in out
 
 
 async def test_the_comparison_of_taxes_keeps_no_second_plan(serve, tmp_path):
@@ -134,7 +136,7 @@ async def test_an_optimization_without_an_answer_is_told_with_its_reason(serve, 
     assert "ended as infeasible: max_turnover and max_sector_exposure" in capsys.readouterr().err
 
 
-async def test_without_the_drawing_library_all_but_the_picture_is_shown(serve, tmp_path, capsys, monkeypatch):
+async def test_without_the_drawing_library_all_but_the_pictures_are_shown(serve, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert await run_demo(await serve(Answering()), tmp_path) == 1
     out, err = capsys.readouterr()

@@ -14,6 +14,7 @@ SECTIONS = {
     "frontier": frontier_lines(answers.frontier(), answers.frontier().optimal_portfolio),
     "plan": plan_lines(answers.plan(), answers.plan(tax="700.00")),
     "factors": factor_lines(answers.factors()),
+    "factors alone": factor_lines(answers.factors_alone()),
 }
 
 
@@ -114,3 +115,73 @@ def test_the_parts_of_the_return_are_added_up():
 def test_active_exposures_have_their_own_t_value():
     row = next(line.split() for line in factor_lines(answers.factors()) if line.startswith("value "))
     assert row == ["value", "+0.400", "0.020", "+20.0", "+0.100", "+0.300", "+10.0"]
+
+
+def rows_after(lines, title):
+    """The cells of a table, from its title to the line after its sum."""
+    start = next(place for place, line in enumerate(lines) if line.startswith(title))
+    body = lines[start + 2 :]
+    end = next((place for place, line in enumerate(body) if line.startswith("sum")), len(body) - 1)
+    return [line.split() for line in body[: end + 1]]
+
+
+def test_the_way_standard_errors_were_measured_is_told():
+    assert factor_lines(answers.factors())[0].endswith("benchmark: sample-sp500; standard errors: Newey West")
+    assert factor_lines(answers.factors_alone())[0].endswith("benchmark: none")
+
+
+def test_parts_of_the_risk_stand_beside_those_of_the_tracking_error():
+    assert rows_after(factor_lines(answers.factors()), "Part of the risk") == [
+        ["market", "+1.000", "16.0%", "+0.75", "+12.00", "60.0%", "+0.200", "+0.80", "16.0%"],
+        ["value", "+0.400", "10.0%", "-0.50", "-2.00", "-10.0%", "+0.300", "+1.20", "24.0%"],
+        ["specific", "+10.00", "50.0%", "+3.00", "60.0%"],
+        ["sum", "+20.00", "100.0%", "+5.00", "100.0%"],
+    ]
+    assert "Volatility by the model: 20.00% a year; tracking error: 5.00%." in factor_lines(answers.factors())
+
+
+def test_instruments_with_most_of_the_risk_come_first():
+    lines = factor_lines(answers.factors())
+    assert rows_after(lines, "Most of the risk")[:3] == [
+        ["AAA", "50.00%", "+5.00", "+6.00", "+11.00", "55.0%"],
+        ["BBB", "25.00%", "+3.00", "+3.00", "+6.00", "30.0%"],
+        ["CCC", "20.00%", "+2.00", "+1.00", "+3.00", "15.0%"],
+    ]
+
+
+def test_the_compounded_return_is_taken_apart_beside_the_benchmark():
+    lines = factor_lines(answers.factors())
+    assert rows_after(lines, "Part of the compounded return") == [
+        ["market", "+1.000", "+80.00", "+75.00", "+6.00"],
+        ["value", "+0.400", "+10.00", "+5.00", "+5.00"],
+        ["cash", "+2.00", "+0.00", "+2.00"],
+        ["specific", "+28.00", "+10.00", "+17.00"],
+        ["sum", "+120.00", "+90.00", "+30.00"],
+    ]
+    assert any("2,012 days linked by Carino" in line for line in lines)
+
+
+def test_the_active_return_is_taken_apart_by_sector():
+    assert rows_after(factor_lines(answers.factors()), "Sector") == [
+        ["Health", "35.0%", "60.0%", "90.0%", "80.0%", "-1.00", "+6.00", "+3.00", "+8.00"],
+        ["Technology", "60.0%", "40.0%", "150.0%", "100.0%", "+5.00", "+10.00", "+5.00", "+20.00"],
+        ["cash", "5.0%", "0.0%", "5.0%", "+2.00", "+0.00", "+0.00", "+2.00"],
+        ["sum", "+6.00", "+16.00", "+8.00", "+30.00"],
+    ]
+
+
+def test_without_a_benchmark_nothing_is_compared():
+    lines = factor_lines(answers.factors_alone())
+    assert not [line for line in lines if line.startswith("Sector") or "tracking error" in line]
+    assert rows_after(lines, "Part of the risk")[0] == ["market", "+1.000", "16.0%", "+0.75", "+12.00", "60.0%"]
+    assert rows_after(lines, "Part of the compounded return")[-1] == ["sum", "+120.00"]
+
+
+def test_factors_together_have_no_exposure():
+    answer = answers.factors()
+    for risk in (answer.risk, answer.active_risk):
+        risk.factors[1].MergeFrom(type(risk.factors[1])(factor="other_factors"))
+        for name in ("exposure", "factor_volatility", "correlation"):
+            risk.factors[1].ClearField(name)
+    row = rows_after(factor_lines(answer), "Part of the risk")[1]
+    assert row == ["other_factors", "-2.00", "-10.0%", "+1.20", "24.0%"]

@@ -58,6 +58,8 @@ def test_a_column_that_is_none(
         ["holdings", "h.csv", "--portfolio", "p" * 37],
         ["benchmark", "b.csv"],
         ["factors", "f.csv", "--unit", "bps"],
+        ["factor-exposures", "e.csv"],
+        ["factor-exposures", "e.csv", "--as-of", "2022-02-30"],
     ],
 )
 def test_arguments_that_are_missing_or_wrong(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
@@ -65,7 +67,9 @@ def test_arguments_that_are_missing_or_wrong(parser: argparse.ArgumentParser, ar
         parser.parse_args(arguments)
 
 
-@pytest.mark.parametrize("noun", ["prices", "instruments", "portfolio", "holdings", "benchmark", "factors"])
+@pytest.mark.parametrize(
+    "noun", ["prices", "instruments", "portfolio", "holdings", "benchmark", "factors", "factor-exposures"]
+)
 def test_every_command_explains_its_file(
     parser: argparse.ArgumentParser, noun: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

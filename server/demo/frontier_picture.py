@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,15 @@ from typing import TYPE_CHECKING
 
 from portfolio_optimization.v1 import frontier_pb2
 
-from server.demo.client import LARGEST_POSITION, LARGEST_SECTOR, LARGEST_TURNOVER, DemoError
+from server.demo.client import LARGEST_POSITION, LARGEST_SECTOR, LARGEST_TURNOVER
 from server.demo.frontier import Point, expected_return
+from server.demo.ink import BLUE, GREEN, INK, LEFT, ORANGE, RED, Words, empty_figure, little_ink, save
 from server.demo.text import percent, short_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_BLUE, _ORANGE, _GREEN, _RED, _GREY, _INK = "#1f5fa8", "#d9822b", "#2e8b57", "#b5342c", "#8a8f98", "#23272e"
 _WIDER = 1.08
-_SIZE_INCHES, _DOTS_PER_INCH = (11.0, 7.0), 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +54,10 @@ def draw_frontiers(
     Raises:
         DemoError: The drawing library is not installed, or the folder can't be written.
     """
-    figure = _empty_figure()
-    _draw(figure.add_axes((0.075, 0.12, 0.9, 0.755)), free, limited)
-    figure.text(0.075, 0.945, f"Efficient frontier of {free.portfolio_id}", fontsize=17, weight="bold", color=_INK)
-    figure.text(0.075, 0.905, _subtitle(free), fontsize=10.5, color=_INK)
-    figure.text(0.075, 0.025, _source(free), fontsize=8.5, color=_GREY)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="png")
-    except OSError as error:
-        raise DemoError(f"the picture can't be written: {error}") from None
-    return path
-
-
-def _empty_figure() -> Figure:
-    """A figure outside any window: as a PNG the library draws it with Agg."""
-    # The library tells about its font cache the first time; nobody asked.
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    try:
-        # Only the picture needs the library, and everything else works without it.
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError:
-        raise DemoError(
-            "no picture was drawn: matplotlib is not installed; it comes with the extra `demo` "
-            "(pip install 'portfolio-optimization[demo]')"
-        ) from None
-    return Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH)
+    words = Words(f"Efficient frontier of {free.portfolio_id}", _subtitle(free), _source(free))
+    figure = empty_figure(words)
+    _draw(figure.add_axes((LEFT, 0.12, 0.9, 0.755)), free, limited)
+    return save(figure, path)
 
 
 def _draw(
@@ -90,7 +65,7 @@ def _draw(
 ) -> None:
     _prepare(axes, free)
     _market_line(axes, free)
-    axes.plot(*_curve(free), color=_BLUE, linewidth=2.6, label="Efficient frontier, long-only and fully invested")
+    axes.plot(*_curve(free), color=BLUE, linewidth=2.6, label="Efficient frontier, long-only and fully invested")
     axes.plot(
         [point.risk for point in free.turning_points],
         [expected_return(point) for point in free.turning_points],
@@ -98,28 +73,24 @@ def _draw(
         marker="o",
         markersize=4.5,
         markerfacecolor="white",
-        markeredgecolor=_BLUE,
+        markeredgecolor=BLUE,
         label=f"Its {len(free.turning_points)} turning points",
     )
-    axes.plot(*_curve(limited), color=_ORANGE, linewidth=2.0, label=f"Frontier within the limits: {_limits_in_words()}")
+    axes.plot(*_curve(limited), color=ORANGE, linewidth=2.0, label=f"Frontier within the limits: {_limits_in_words()}")
     for mark in _marks(free, limited):
         _place(axes, mark)
-    axes.legend(loc="lower right", frameon=False, fontsize=9.5, labelcolor=_INK)
+    axes.legend(loc="lower right", frameon=False, fontsize=9.5, labelcolor=INK)
 
 
 def _prepare(axes: Axes, free: frontier_pb2.EfficientFrontierResponse) -> None:
     """Axes from zero, in percent, with little ink."""
     axes.set_xlim(0.0, _WIDER * free.max_return_portfolio.risk)
     axes.set_ylim(0.0, _WIDER * expected_return(free.max_return_portfolio))
-    axes.set_xlabel("Volatility a year", fontsize=11, color=_INK)
-    axes.set_ylabel("Expected return a year", fontsize=11, color=_INK)
+    axes.set_xlabel("Volatility a year", fontsize=11, color=INK)
+    axes.set_ylabel("Expected return a year", fontsize=11, color=INK)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.grid(color="#e6e8eb", linewidth=0.8)
-    axes.tick_params(colors=_INK, length=0, pad=6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
+    little_ink(axes)
 
 
 def _market_line(axes: Axes, free: frontier_pb2.EfficientFrontierResponse) -> None:
@@ -130,10 +101,10 @@ def _market_line(axes: Axes, free: frontier_pb2.EfficientFrontierResponse) -> No
     end = min(axes.get_xlim()[1], (axes.get_ylim()[1] - rate) / best.sharpe)
     label = f"Capital market line, Sharpe ratio {best.sharpe:.2f}"
     axes.plot(
-        [0.0, end], [rate, rate + best.sharpe * end], color=_GREEN, linewidth=1.4, linestyle=(0, (6, 3)), label=label
+        [0.0, end], [rate, rate + best.sharpe * end], color=GREEN, linewidth=1.4, linestyle=(0, (6, 3)), label=label
     )
     axes.annotate(
-        f"risk-free {short_percent(rate)}", (0.0, rate), xytext=(10, -4), textcoords="offset points", color=_GREEN
+        f"risk-free {short_percent(rate)}", (0.0, rate), xytext=(10, -4), textcoords="offset points", color=GREEN
     )
 
 
@@ -147,11 +118,11 @@ def _marks(
     free: frontier_pb2.EfficientFrontierResponse, limited: frontier_pb2.EfficientFrontierResponse
 ) -> list[_Mark]:
     candidates = (
-        _Mark("Current", free.current_portfolio, "o", _INK, (40, -34)),
-        _Mark("Minimum risk", free.min_risk_portfolio, "D", _BLUE, (18, -52)),
-        _Mark("Optimal", free.optimal_portfolio, "*", _GREEN, (-60, 44)),
-        _Mark("Target within the limits", limited.optimal_portfolio, "o", _ORANGE, (70, -22)),
-        _Mark("Maximum return", free.max_return_portfolio, "^", _RED, (-14, -44)),
+        _Mark("Current", free.current_portfolio, "o", INK, (40, -34)),
+        _Mark("Minimum risk", free.min_risk_portfolio, "D", BLUE, (18, -52)),
+        _Mark("Optimal", free.optimal_portfolio, "*", GREEN, (-60, 44)),
+        _Mark("Target within the limits", limited.optimal_portfolio, "o", ORANGE, (70, -22)),
+        _Mark("Maximum return", free.max_return_portfolio, "^", RED, (-14, -44)),
     )
     return [mark for mark in candidates if mark.point.weights]
 
