@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from kernel.canonical import Cone, Program, RowBlock, Vector
-from kernel.certificate import proves_infeasible, violation
+from kernel.certificate import assess, proves_infeasible, violation
 from kernel.problem import Settings
 from kernel.solvers.base import RawSolution, RawStatus, Solver
 from kernel.solvers.branch_and_bound import BranchAndBound
@@ -57,14 +57,20 @@ def _solve_whole(program: Program, settings: Settings, *, final: bool = True) ->
     raw = _scaled_answer(program, settings, final=final)
     if raw.status is not RawStatus.SOLVED:
         return raw
-    # Limits that tie periods together often hold by more rows than one: only the conic polish takes that.
-    apart = bool(program.P.parts) or is_lean(program.P)
-    dense = program.has_linear_rows and program.size <= _LARGEST_DENSE and not apart
-    if dense:
-        x, z = polish(program, raw.x, raw.z)
-    else:
-        x, z = polish_conic(program, *polish_power_costs(program, raw.x, raw.z))
+    x, z = _polished(program, raw, settings)
     return replace(raw, x=x, z=z)
+
+
+def _polished(program: Program, raw: RawSolution, settings: Settings) -> tuple[Vector, Vector]:
+    small = program.has_linear_rows and program.size <= _LARGEST_DENSE
+    # Limits that tie periods together often hold by more rows than one: only the conic polish takes that.
+    if small and not (program.P.parts or is_lean(program.P)):
+        return polish(program, raw.x, raw.z)
+    x, z = polish_conic(program, *polish_power_costs(program, raw.x, raw.z))
+    if not small or program.P.parts:
+        return x, z
+    found = assess(program, x, z)
+    return (x, z) if max(found.gap, found.violation) <= settings.tolerance else polish(program, x, z)
 
 
 def _solve_easier(program: Program, settings: Settings, *, final: bool) -> RawSolution | None:

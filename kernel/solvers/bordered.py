@@ -9,6 +9,7 @@ first, ``u = H^-1 (r - C'v)``, and what is left is one small dense system; all o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,11 +81,13 @@ class Bordered:
         K.eliminate_zeros()
         if scipy.sparse.csgraph.structural_rank(K) < K.shape[0]:
             return None
-        if self._has_long_rows:
-            solved = _refined(_factorised(K, from_diagonal=True), K, right, _INEXACT)
+        for from_diagonal in (True, False) if self._has_long_rows else (False,):
+            factor = _factorised(K, from_diagonal=from_diagonal)
+            inexact = _INEXACT if from_diagonal else np.inf
+            solved = None if factor is None else _refined(factor.solve, self._times, right, inexact)
             if solved is not None:
                 return solved
-        return _refined(_factorised(K, from_diagonal=False), K, right, np.inf)
+        return None
 
     def solved_nearby(self, right: Vector, known: Vector) -> Vector | None:
         """The solution next to `known` where limits that are tied leave many, by the proximal method.
@@ -137,9 +140,7 @@ class Bordered:
             found[own] = (u[own] - C.T @ v) / d
             return np.append(found, v)
 
-        solved = solve(right)
-        solved = solved + solve(right - self._times(solved))
-        return solved if np.isfinite(solved).all() else None
+        return _refined(solve, self._times, right, _INEXACT)
 
     def _times(self, x: Vector) -> Vector:
         u, v = x[: self.H.shape[0]], x[self.H.shape[0] :]
@@ -158,15 +159,15 @@ def _factorised(K: sp.csc_array, *, from_diagonal: bool) -> SuperLU | None:
         return None
 
 
-def _refined(factor: SuperLU | None, K: sp.csc_array, right: Vector, inexact: float) -> Vector | None:
-    """K^-1 right with one step of refinement; None where what it misses is more than `inexact` of the right side."""
-    if factor is None:
-        return None
-    solved = factor.solve(right)
-    missed = right - K @ solved
+def _refined(
+    solve: Callable[[Vector], Vector], times: Callable[[Vector], Vector], right: Vector, inexact: float
+) -> Vector | None:
+    """The solution with one step of refinement; None where at first it misses more than `inexact` of the right side."""
+    solved = solve(right)
+    missed = right - times(solved)
     if float(np.abs(missed).max()) > inexact * float(np.abs(right).max()):
         return None
-    refined = np.asarray(solved + factor.solve(missed))
+    refined = np.asarray(solved + solve(missed))
     return refined if np.isfinite(refined).all() else None
 
 

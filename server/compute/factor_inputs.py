@@ -88,7 +88,8 @@ def estimated(inputs: FactorInputs, names: tuple[str, ...]) -> BuiltModel:
     market, days = inputs.market, within(_common_days(inputs, names), inputs.spec)
     if len(days) < _FEWEST_RETURNS:
         raise NotReady(
-            f"portfolio and factors have {len(days)} days in common in pricing pack {market.pricing_pack_id}"
+            f"portfolio and factors have {len(days)} days in common in pricing pack {market.pricing_pack_id}; more are "
+            "needed"
         )
     ids = inputs.model.instrument_ids
     if inputs.own_instruments:

@@ -133,8 +133,8 @@ def _remarks(past: Past, days: HeldDays) -> Iterator[Remark]:
         counted = sum(np.datetime64(trade.day) > first for trade in past.account.trades)
         yield Remark(
             "recorded_holdings",
-            f"holdings were walked back through {counted} transactions since {first}; deposits, withdrawals, "
-            "dividends, splits and interest are not recorded, and count as if there had been none",
+            f"holdings were walked back through the recorded transactions since {first}, {counted} in number; "
+            "deposits, withdrawals, dividends, splits and interest are not recorded, and count as if there were none",
         )
     if days.owed:
         yield Remark(

@@ -95,7 +95,7 @@ def run_factors(inputs: FactorInputs) -> FactorAnswer:
     built = None if inputs.stored is not None else estimated(inputs, names)
     model = inputs.stored if built is None else built.inputs
     assert model is not None
-    shown = _shown(inputs.spec, model, exact=built is None or inputs.spec.model is not None)
+    shown = _shown(inputs.spec, model, chosen=built is None or inputs.spec.model is not None)
     _check_instruments(inputs, model, names)
     days = np.intersect1d(days_with_returns(inputs.market, names), model.dates)
     period = _period(inputs, model, days)
@@ -215,10 +215,10 @@ def _account(inputs: FactorInputs, names: tuple[str, ...]) -> Account:
     return replace(account, quantities=tuple(quantities[name] for name in names), trades=tuple(trades))
 
 
-def _shown(spec: FactorSpec, model: FactorModelInputs, *, exact: bool) -> tuple[int, ...]:
-    """Places of the factors asked for, in the order of the model; all of it where it was made of these alone."""
+def _shown(spec: FactorSpec, model: FactorModelInputs, *, chosen: bool) -> tuple[int, ...]:
+    """Places of the factors asked for, in the order of the model; all of it where it has none but these."""
     names = model.model.factors
-    if not exact or not spec.factors:
+    if not chosen or not spec.factors:
         return tuple(range(len(names)))
     whose = model.id or "the model"
     faults = [

@@ -137,7 +137,7 @@ class FactorInputsLoader:
     async def _transactions(self, spec: FactorSpec, universe: Universe) -> tuple[Transaction, ...]:
         """All that may change the holdings between the last price before the period and today."""
         first = universe.pack.first_date
-        if spec.first_date:
+        if spec.first_date and date.fromisoformat(spec.first_date) > first:
             first = max(first, date.fromisoformat(spec.first_date) - _LONGEST_CLOSURE)
         async with self._database.transaction() as connection:
             return await TransactionRepository(connection).between([spec.portfolio_id], first, date.max)

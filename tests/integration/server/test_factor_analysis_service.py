@@ -387,7 +387,8 @@ def test_an_analysis_is_read_back_as_it_was(service: OpenService) -> None:
         one, latest, listed = service.run(read(answer))
         assert one == latest == answer
         assert listed.analysis_id == answer.analysis_id
-        assert not listed.instruments
+        for message in (listed, listed.risk, listed.active_risk):
+            assert not message.instruments
         assert listed.exposures == answer.exposures
 
 

@@ -396,7 +396,7 @@ def test_recorded_transactions_are_those_of_the_account(service: OpenService) ->
     linked = carino(parts, daily)
     for part in answer.return_attribution.parts:
         assert part.portfolio == pytest.approx(linked[part.source], abs=1e-12), part.source
-    assert "4 transactions" in remarks(answer)["recorded_holdings"]
+    assert "4 in number" in remarks(answer)["recorded_holdings"]
     held = weights({"AA": 12, "BB": 5}, 250.0)
     np.testing.assert_allclose([row.exposure for row in answer.exposures], betas(RETURNS @ held, F[:, :2]), rtol=1e-9)
 
@@ -416,7 +416,9 @@ def test_a_short_period_knows_only_its_own_transactions(service: OpenService) ->
     answer = ask(service, "traded", holdings_basis=RECORDED, lookback_days=20)
     adds_up(answer)
     assert list(answer.model.instrument_ids) == ["AA", "BB"]
-    assert "1 transactions" in remarks(answer)["recorded_holdings"]
+    assert f"since {DAYS[-21]}, 1 in number" in remarks(answer)["recorded_holdings"]
+    whole = ask(service, "traded", holdings_basis=RECORDED, first_date="0001-01-01", last_date="9999-12-31")
+    assert whole.observations == T
 
 
 @pytest.mark.usefixtures("recorded")

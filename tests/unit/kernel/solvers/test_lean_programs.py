@@ -129,6 +129,28 @@ def test_the_highest_information_ratio():
     assert lean.certificate.objective == pytest.approx(dense.certificate.objective, rel=1e-7)
 
 
+@pytest.mark.parametrize("objective", ["risk", "utility", "ratio"])
+@pytest.mark.parametrize("kind", ["none", "some", "of all sizes"])
+def test_specific_risk_that_is_missing_or_of_all_sizes(objective, kind):
+    """Without it assets can stand for each other, and the optimum has many portfolios: one value is all they share."""
+    rng = np.random.default_rng(1)
+    given = universe().moments.quadratic
+    scale = {
+        "none": np.zeros(ASSETS),
+        "some": rng.random(ASSETS) < 0.7,
+        "of all sizes": 10.0 ** rng.uniform(-8, 2, ASSETS),
+    }
+
+    def problem(moments):
+        return Problem(moments, OBJECTIVES[objective], Volatility(moments), (budget(ASSETS), LONG))
+
+    names, mu = universe().moments.names, universe().moments.mu
+    lean = Moments(names, mu.copy(), Quadratic(None, given.factor, scale[kind] * given.diagonal))
+    found, dense = optimize(problem(lean), SETTINGS), optimize(problem(densely(lean)), SETTINGS)
+    assert found.status is Status.OPTIMAL, found.message
+    assert found.certificate.objective == pytest.approx(dense.certificate.objective, rel=1e-7)
+
+
 def test_a_contradiction_is_named_as_with_the_dense_covariance():
     floor = LinearLimit(np.append(np.ones(N), 0.0), 1.5, np.inf, "floor", "floor")
     posed = [
