@@ -85,11 +85,13 @@ def draw(found: tuple[Curve, ...]) -> Path | None:
     figure = import_module("matplotlib.figure").Figure(figsize=(5 * len(found), 4), layout="constrained")
     for axis, shown in zip(figure.subplots(1, len(found)), found, strict=True):
         axis.loglog(shown.sizes, shown.seconds, "o-")
+        below = f"size (time grows as its power {shown.exponent:.2f})"
         if shown.beside is not None:
-            label = f"{shown.beside.title}: power {shown.beside.exponent:.2f}"
-            axis.loglog(shown.beside.sizes, shown.beside.seconds, "s--", label=label)
-            axis.legend()
-        axis.set(title=shown.title, xlabel=f"size (time grows as its power {shown.exponent:.2f})", ylabel="seconds")
+            axis.loglog(shown.beside.sizes, shown.beside.seconds, "s--")
+            below += f"\ndashed: {shown.beside.title} (power {shown.beside.exponent:.2f})"
+        axis.set(title=shown.title, xlabel=below, ylabel="seconds")
+        axis.set_xticks([], minor=True)
+        axis.set_xticks(shown.sizes, [f"{n:,}" for n in shown.sizes], fontsize=7)
         axis.grid(visible=True, which="both", alpha=0.3)
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=120)
