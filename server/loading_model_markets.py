@@ -47,7 +47,7 @@ class ModelMarketLoader:
             # Before the prices: what does not exist has none either, and is to be called so.
             named = await InstrumentRepository(connection).find(sorted(spec.instrument_ids))
         pack, table = await self._loader.prices(spec.pricing_pack_id, spec.instrument_ids)
-        instruments = named or await self._all(pack)
+        instruments = named or await self.instruments(pack)
         if not instruments:
             raise NotReady(f"pricing pack {pack.id} has prices of indices only")
         self._check_size(len(instruments), at, f" (all of pricing pack {pack.id})")
@@ -59,8 +59,8 @@ class ModelMarketLoader:
             sectors=tuple(instrument.sector for instrument in instruments),
             market_caps=_numbers([instrument.market_cap for instrument in instruments]),
             quality_scores=_numbers([instrument.quality_score for instrument in instruments]),
-            factors=await self._factors(spec.kind),
-            exposures=await self._exposures(spec.kind),
+            factors=await self.factors(spec.kind),
+            exposures=await self.exposures(spec.kind),
         )
 
     def _check_size(self, count: int, at: str, whose: str) -> None:
@@ -68,14 +68,19 @@ class ModelMarketLoader:
             reason = f"has {count} instruments, more than the service's {self._max_assets}{whose}"
             raise InvalidRequest([Fault(f"{at}.instrument_ids", reason)])
 
-    async def _all(self, pack: PricingPack) -> tuple[Instrument, ...]:
+    async def instruments(self, pack: PricingPack) -> tuple[Instrument, ...]:
         """All of the pack that are no index, in the order of their ids."""
         async with self._database.transaction() as connection:
             found = await InstrumentRepository(connection).find(sorted(pack.instrument_ids))
         return tuple(instrument for instrument in found if instrument.asset_class != _INDEX)
 
-    async def _factors(self, kind: KindSpec) -> FactorReturns | None:
-        """All of the set that is named, or of the newest with all the factors."""
+    async def factors(self, kind: KindSpec) -> FactorReturns | None:
+        """All of the set that is named, or of the newest with all the factors; None where none are needed.
+
+        Raises:
+            NotFound: There is no set of this id.
+            NotReady: None has all of the factors; what the newest lacks is named.
+        """
         if not isinstance(kind, TimeSeriesSpec):
             return None
         wanted = [*kind.factors, *([kind.risk_free_factor] if kind.risk_free_factor else [])]
@@ -84,7 +89,12 @@ class ModelMarketLoader:
             table = await FactorRepository(connection).read(found.id)
         return FactorReturns(found.id, table.factors, table.dates, table.returns)
 
-    async def _exposures(self, kind: KindSpec) -> GivenExposures | None:
+    async def exposures(self, kind: KindSpec) -> GivenExposures | None:
+        """The stored exposures that are named; None where none are.
+
+        Raises:
+            NotFound: There are none of this id.
+        """
         if not isinstance(kind, CrossSectionalSpec) or not kind.factor_exposures_id:
             return None
         stored = await self._loader.models.exposures(kind.factor_exposures_id)
@@ -108,7 +118,8 @@ async def _factor_set(connection: Connection, set_id: str, wanted: Sequence[str]
     try:
         newest = await sets.latest()
     except NotFound:
-        raise NotReady("there is no factor set, so that no factor has returns") from None
+        whose = listed(wanted) if wanted else "any factor"
+        raise NotReady(f"there is no factor set, so that there are no returns of {whose}") from None
     missing = [name for name in wanted if name not in newest.factors]
     raise NotReady(
         f"no factor set has returns of all: {newest.id}, which reaches furthest, has none of {listed(missing)}, "

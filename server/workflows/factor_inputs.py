@@ -17,18 +17,15 @@ from server.convert.factor_models import stored_specification
 from server.errors import NotReady
 from server.factor_specs import CrossSectionalSpec, FactorModelSpec, FactorSpec, TimeSeriesSpec
 from server.loading import Holdings, MarketLoader, Universe
+from server.loading_model_markets import ModelMarketLoader
 from server.loading_models import factor_model_inputs
 from server.settings import Settings
 from server.specs import ModelSpec
 from storage.database import Database
-from storage.errors import NotFound
 from storage.factor_model_records import StoredFactorModel
-from storage.factors import FactorRepository
-from storage.instruments import InstrumentRepository
 from storage.records import Transaction
 from storage.transactions import TransactionRepository
 
-_INDEX = "index"
 _SELL = "sell"
 _SHORTING = "shorting_enabled"
 # Exchanges are not closed for longer than this, so that the last price before a day is younger.
@@ -57,6 +54,7 @@ class FactorInputsLoader:
 
     def __init__(self, database: Database, loader: MarketLoader, settings: Settings) -> None:
         self._database, self._loader, self._settings = database, loader, settings
+        self._markets = ModelMarketLoader(database, loader, settings.max_assets)
 
     async def load(self, spec: FactorSpec) -> FactorInputs:
         """Everything that a checked request needs.
@@ -97,42 +95,19 @@ class FactorInputsLoader:
         given = spec.model
         if given is None:
             return await self._usual(spec, universe)
-        ids, own = given.instrument_ids, not given.instrument_ids
-        if isinstance(given.kind, TimeSeriesSpec):
-            factors = await self._factors(given.kind.factor_set_id, _named(given.kind))
-            return _Model(given, factors=factors, instrument_ids=ids, own=own)
-        exposures = None
-        if isinstance(given.kind, CrossSectionalSpec) and given.kind.factor_exposures_id:
-            exposures = await self._exposures(given.kind.factor_exposures_id)
-        return _Model(given, exposures=exposures, instrument_ids=ids, own=own)
+        factors, exposures = await self._markets.factors(given.kind), await self._markets.exposures(given.kind)
+        return _Model(given, None, factors, exposures, given.instrument_ids, own=not given.instrument_ids)
 
     async def _usual(self, spec: FactorSpec, universe: Universe) -> _Model:
         """A regression on the newest factor set; styles and sectors of the whole pack where no set was ever loaded."""
-        kind = TimeSeriesSpec(factor_set_id=spec.factor_set_id, factors=spec.factors)
+        usual = FactorModelSpec(TimeSeriesSpec(factor_set_id=spec.factor_set_id, factors=spec.factors))
         try:
-            factors = await self._factors(spec.factor_set_id, spec.factors)
-        except NotFound:
-            if spec.factor_set_id or spec.factors:
+            return _Model(usual, factors=await self._markets.factors(usual.kind), own=True)
+        except NotReady:
+            if spec.factors:
                 raise
-            return await self._styles(universe)
-        return _Model(FactorModelSpec(kind), factors=factors, own=True)
-
-    async def _styles(self, universe: Universe) -> _Model:
-        async with self._database.transaction() as connection:
-            instruments = await InstrumentRepository(connection).find(list(universe.pack.instrument_ids))
-        ids = [instrument.id for instrument in instruments if instrument.asset_class != _INDEX]
+        ids = [instrument.id for instrument in await self._markets.instruments(universe.pack)]
         return _Model(FactorModelSpec(CrossSectionalSpec()), instrument_ids=ids)
-
-    async def _factors(self, set_id: str, names: Sequence[str]) -> FactorReturns:
-        async with self._database.transaction() as connection:
-            repository = FactorRepository(connection)
-            found = await (repository.find(set_id) if set_id else repository.latest(names))
-            table = await repository.read(found.id)
-        return FactorReturns(found.id, table.factors, table.dates, table.returns)
-
-    async def _exposures(self, factor_exposures_id: str) -> GivenExposures:
-        found = await self._loader.models.exposures(factor_exposures_id)
-        return GivenExposures(found.id, found.factors, found.instrument_ids, found.B)
 
     async def _transactions(self, spec: FactorSpec, universe: Universe) -> tuple[Transaction, ...]:
         """All that may change the holdings between the last price before the period and today."""
@@ -154,10 +129,6 @@ def _as_estimated(stored: StoredFactorModel) -> FactorModelSpec:
 def _diagnostics(summary: Mapping[str, Any]) -> Mapping[str, Any]:
     diagnostics: Mapping[str, Any] = summary.get("diagnostics", {})
     return diagnostics
-
-
-def _named(kind: TimeSeriesSpec) -> tuple[str, ...]:
-    return (*kind.factors, *((kind.risk_free_factor,) if kind.risk_free_factor else ()))
 
 
 def _benchmark_names(universe: Universe, model: _Model) -> set[str]:

@@ -459,7 +459,7 @@ def test_all_faults_are_named_at_once(service: OpenService) -> None:
     ("fields", "code", "words"),
     [
         ({"portfolio_id": "nobody"}, grpc.StatusCode.NOT_FOUND, "nobody"),
-        ({"factors": ["carry"]}, grpc.StatusCode.NOT_FOUND, "carry"),
+        ({"factors": ["carry"]}, grpc.StatusCode.FAILED_PRECONDITION, "has none of carry, but of momentum"),
         ({"factor_set_id": "fs-0"}, grpc.StatusCode.NOT_FOUND, "fs-0"),
         ({"benchmark_id": "none"}, grpc.StatusCode.NOT_FOUND, "none"),
         ({"pricing_pack_id": "pp-0"}, grpc.StatusCode.NOT_FOUND, "pp-0"),

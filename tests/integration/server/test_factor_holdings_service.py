@@ -460,8 +460,8 @@ def test_styles_and_sectors_where_no_factor_set_was_loaded(bare: OpenService) ->
 
 def test_factors_are_still_looked_for_where_they_are_named(bare: OpenService) -> None:
     error = refusal(bare, "plain", factors=["growth"])
-    assert error.code() is grpc.StatusCode.NOT_FOUND
-    assert "growth" in (error.details() or "")
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "there is no factor set, so that there are no returns of growth" in (error.details() or "")
 
 
 def test_factors_that_cannot_be_told_apart_are_named(service: OpenService) -> None:
