@@ -9,7 +9,7 @@ import numpy as np
 
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import BoolArray, FloatArray
-from kernel.factors.linking import active_linking
+from kernel.factors.linking import LARGEST_GROWTH, active_linking
 from kernel.factors.return_attribution import CASH, cash_weights
 
 TRADING = "trading"
@@ -204,8 +204,12 @@ def _sectors(weights: FloatArray, parts: FloatArray, gross: FloatArray) -> _Sect
 
 
 def _compounded(side: _Sectors, place: int) -> float | None:
-    """Return of a sector that had one on every day; positions of both signs can lose more than everything."""
+    """Return of a sector that had one on every day; positions of both signs can lose more than everything.
+
+    None beyond all numbers, too: a sector of next to no weight can grow so without the portfolio.
+    """
     returns = side.returns[:, place]
     if not side.defined[:, place].all() or (returns <= -1.0).any():
         return None
-    return math.expm1(math.fsum(np.log1p(returns).tolist()))
+    growth = math.fsum(np.log1p(returns).tolist())
+    return math.expm1(growth) if growth <= LARGEST_GROWTH else None

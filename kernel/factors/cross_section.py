@@ -163,7 +163,9 @@ class WeightedSection:
         """
         inverse = solve_triangular(self.U, np.eye(len(self.U)), check_finite=False)
         full: FloatArray = np.square(self.factor_returns(inverse)).sum(axis=1)
-        return np.maximum(full / self._alone(), 1.0)
+        alone = self._alone()
+        # A sector of all the weight is the market; up to rounding nothing is left to inflate.
+        return np.maximum(np.divide(full, alone, out=np.ones(len(full)), where=alone > 0.0), 1.0)
 
     def condition_number(self) -> float:
         """Of the weighted basis with columns of length 1, at least 1; Belsley, Kuh & Welsch (1980), section 3.3."""
@@ -176,7 +178,8 @@ class WeightedSection:
         columns = self.basis[:, len(section.industry_names) or int(section.market) :]
         squares = _squares(columns, v, market=section.market)
         # One sector beside all others: h_j less their common return, times what the market without it is.
-        sectors = np.square(1.0 - self.industry_shares) / _squares(section.industries, v, market=True)
+        rest, own = np.square(1.0 - self.industry_shares), _squares(section.industries, v, market=True)
+        sectors = np.divide(rest, own, out=np.zeros(len(own)), where=own > 0.0)
         styles = len(section.style_names)
         first = np.full(int(section.market), 1.0 / v.sum())
         return np.concatenate([first, 1.0 / squares[:styles], sectors, 1.0 / squares[styles:]])

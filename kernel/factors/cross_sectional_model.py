@@ -218,7 +218,8 @@ def _surplus(panel: Panel, chosen: _Chosen) -> tuple[str, str] | None:
     if n <= section.rank:
         return None
     try:
-        section.weighted(section.styles.shape[1] - 1, np.ones(n))
+        for day in range(section.styles.shape[1]):
+            section.weighted(day, np.ones(n))
     except ProblemError as error:
         dependent = [name for name in names if error.field == f"factors[{name}]"]
         if not dependent:

@@ -15,6 +15,8 @@ from kernel.factors.exposures import FactorDesign
 _EXACT_FIT = 1e-13
 # A series that moves less than this fraction of its size is constant up to rounding.
 _CONSTANT = 1e-12
+# And so is one that moves less than this: returns are ratios of prices less 1, and round like 1.
+_STILL = 4.0 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +57,7 @@ def centred_series(R: FloatArray, design: FactorDesign) -> tuple[FloatArray, Flo
         raise ProblemError("returns", f"have shape {returns.shape}, the factors have {len(design.weights)} periods")
     weights = design.weights / len(returns)
     X = centred(returns, weights)
-    X[:, np.abs(X).max(axis=0) <= _CONSTANT * np.abs(returns).max(axis=0)] = 0.0
+    X[:, np.abs(X).max(axis=0) <= np.maximum(_CONSTANT * np.abs(returns).max(axis=0), _STILL)] = 0.0
     return weights @ returns, X
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from kernel.errors import ProblemError
 from kernel.estimation.arrays import BoolArray, FloatArray
 from kernel.factors.exposures import FactorDesign
 from kernel.factors.fits import Fits, centred_series, explained_share, is_exact, sums_of_squares
@@ -83,17 +84,24 @@ def huber_regressions(R: FloatArray, design: FactorDesign, threshold: float, lag
     Returns:
         The fits. Estimates are not linear in the returns.
 
+    Raises:
+        ProblemError: Half of the periods or more can be fitted exactly, so that their median has no scale.
+
     References:
         Huber (1964), Robust estimation of a location parameter; Huber & Ronchetti (2009), Robust statistics, sections
         7.6 (errors, equation 7.81) and 7.8 (iteration); Croux, Dhaene & Hoorelbeke (2003), Robust standard errors for
         robust estimators, section 2.
     """
+    periods, k = design.Q.shape
+    if periods <= 2 * (k + 1):
+        needed = f"{k} factors and an intercept need at least {2 * k + 3} periods for huber, got {periods}"
+        raise ProblemError("factors", f"{needed}; with fewer they fit half of them exactly")
     means, X = centred_series(R, design)
     blocks = [_fit(X[:, first : first + _BLOCK], design, threshold, lags) for first in range(0, X.shape[1], _BLOCK)]
     betas = np.concatenate([block.betas for block in blocks])
     residuals = np.concatenate([block.residuals for block in blocks], axis=1)
     squares = sums_of_squares(residuals)
-    freedom = float(len(X) - design.Q.shape[1] - 1)
+    freedom = float(periods - k - 1)
     return Fits(
         alpha=means + np.concatenate([block.centres for block in blocks]) - betas @ design.means,
         betas=betas,

@@ -20,11 +20,13 @@ class _Projection:
         coefficients: (k, k) C; betas = C p.
         kept: (k, k) G; fitted values = Q G p. None = all, the identity.
         trace: Of G, the degrees of freedom that the factors take.
+        trace_of_square: Of G'G; the trace without a penalty.
     """
 
     coefficients: FloatArray
     kept: FloatArray | None
     trace: float
+    trace_of_square: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,10 @@ class _Freedom:
     """Degrees of freedom of residuals of one variance s^2.
 
     Attributes:
-        weighted: The weighted sum of squared residuals has the mean s^2 times this.
-        plain: So has the unweighted sum.
-        effective: Of the chi-squared distribution that is closest to the weighted sum.
+        weighted: The weighted sum of squared residuals has the mean s^2 times this; under a penalty the usual
+            T - 1 - tr G, which is a little more.
+        plain: The unweighted sum has the mean s^2 times this, but for what a penalty leaves of the exposures.
+        effective: Of the chi-squared distribution that is closest to the weighted sum; under a penalty as `weighted`.
     """
 
     weighted: float
@@ -70,7 +73,7 @@ def least_squares(R: FloatArray, design: FactorDesign, *, ridge_penalty: float, 
     squares, total = sums_of_squares(residuals, design.weights), sums_of_squares(X, design.weights)
     exact = is_exact(squares, total)
     residuals[:, exact], squares[exact] = 0.0, 0.0
-    freedom = _freedom(design, projection.trace)
+    freedom = _freedom(design, projection)
     variances = squares / freedom.weighted
     influence = _influence(design, projection.coefficients)
     errors = classical_errors(influence, variances) if lags is None else newey_west_errors(influence, residuals, lags)
@@ -87,7 +90,8 @@ def least_squares(R: FloatArray, design: FactorDesign, *, ridge_penalty: float, 
 
 
 def _whole(design: FactorDesign) -> _Projection:
-    return _Projection(design.R_inverse, None, float(len(design.factors.names)))
+    k = float(len(design.factors.names))
+    return _Projection(design.R_inverse, None, k, k)
 
 
 def _ridge(design: FactorDesign, penalty: float) -> _Projection:
@@ -98,7 +102,7 @@ def _ridge(design: FactorDesign, penalty: float) -> _Projection:
     L, S, Vt = np.linalg.svd(design.Q.T @ (centred / deviations))
     kept = np.square(S) / (np.square(S) + T * penalty)
     coefficients = (Vt.T * (kept / S)) @ L.T / deviations[:, None]
-    return _Projection(coefficients, (L * kept) @ L.T, float(kept.sum()))
+    return _Projection(coefficients, (L * kept) @ L.T, float(kept.sum()), float(kept @ kept))
 
 
 def _influence(design: FactorDesign, coefficients: FloatArray) -> FloatArray:
@@ -107,19 +111,19 @@ def _influence(design: FactorDesign, coefficients: FloatArray) -> FloatArray:
     return np.column_stack([design.weights / len(betas) - betas @ design.means, betas])
 
 
-def _freedom(design: FactorDesign, trace: float) -> _Freedom:
+def _freedom(design: FactorDesign, projection: _Projection) -> _Freedom:
     """Degrees of freedom of the residuals u = (I - H) e, H the hat matrix, e of one variance.
 
     weighted = tr (I - H)'W(I - H), plain = tr (I - H)'(I - H), effective = (tr A)^2 / tr A^2 with A = W(I - H); all are
-    T - k - 1 for equal weights.
+    T - k - 1 for equal weights without a penalty.
 
     References:
         Cleveland & Devlin (1988), Locally weighted regression, section 3; Hastie & Tibshirani (1990), section 3.5.
     """
     w = design.weights
-    T = len(w)
+    T, trace = len(w), projection.trace
     if np.ptp(w) == 0.0:
-        return _Freedom(T - 1 - trace, T - 1 - trace, T - 1 - trace)
+        return _Freedom(T - 1 - trace, T - 1 - 2.0 * trace + projection.trace_of_square, T - 1 - trace)
     E = np.column_stack([np.full(T, T**-0.5), design.Q])
     once, twice = E.T @ (w[:, None] * E * w[:, None]), np.einsum("t,tp,tp->", w**3, E, E)
     weighted = float(T - np.trace(once))

@@ -18,7 +18,7 @@ from kernel.errors import ProblemError
 from kernel.estimation.arrays import FloatArray, checked_vector, read_only
 
 # Logarithm of the largest growth; beyond it a compounded return is no number.
-_LARGEST_GROWTH = 700.0
+LARGEST_GROWTH = 700.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +95,8 @@ def active_linking(r: FloatArray, b: FloatArray, days: Sequence[str]) -> Linking
     held, reference = _log_growth(r, days, "portfolio"), _log_growth(b, days, "benchmark")
     relative = (r - b) / (1.0 + b)
     growth = math.fsum(np.log1p(relative).tolist())
-    scale = math.exp(reference) * _growth_ratio(growth)
+    # (R - B) / ln((1+R) / (1+B)) from the larger of the two, so that the smaller may vanish.
+    scale = math.exp(max(held, reference)) * _growth_ratio(-abs(growth))
     total = math.expm1(held) - math.expm1(reference)
     return Linking(total, read_only(_log_ratio(relative) / (1.0 + b) * scale))
 
@@ -111,7 +112,7 @@ def _log_growth(r: FloatArray, days: Sequence[str], field: str) -> float:
             field, f"loses {-returns[day]:.1%} on {days[day]}; a return of -100% or less can't be linked"
         )
     growth = math.fsum(np.log1p(returns).tolist())
-    if growth > _LARGEST_GROWTH:
+    if growth > LARGEST_GROWTH:
         raise ProblemError(field, f"compounds to e^{growth:.0f} times its value, more than a number can hold")
     return growth
 

@@ -108,7 +108,7 @@ def regress(R: FloatArray, factors: FactorHistory, settings: TimeSeriesSettings)
 
     Args:
         R: (T, m) simple returns per period, or those above the risk-free return.
-        factors: (T, k) factor returns of the same periods, T >= k + 2.
+        factors: (T, k) factor returns of the same periods, T >= k + 2, and T >= 2k + 3 for huber.
         settings: Estimator and standard errors.
 
     Returns:
@@ -145,9 +145,10 @@ def _weights(factors: FactorHistory, settings: TimeSeriesSettings) -> FloatArray
         return None
     weights = decay_weights(periods, settings.half_life)
     counting = 1.0 / float(weights @ weights)
-    if counting < needed:
+    # Not needed itself: of as many periods a little less counts for any half-life.
+    if counting <= k + 1:
         found = f"is {settings.half_life:g} periods, which lets {counting:.1f} of {periods} periods count"
-        raise ProblemError("half_life", f"{found}; {k} factors and an intercept need at least {needed}")
+        raise ProblemError("half_life", f"{found}; {k} factors and an intercept need more than {k + 1}")
     return weights
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kernel.estimation.arrays import LARGEST_RETURN
+from kernel.estimation.arrays import LARGEST_RETURN, BoolArray
 from kernel.estimation.data_checks import CheckSettings, Code, Finding, Severity, check_prices, usable
 from server.compute.inputs import FactorReturns, Floats
 from server.errors import NotReady
@@ -61,10 +61,10 @@ class ModelWindow:
         ids: (n,) in their order.
         columns: (n,) of the market.
         closes: (T + 1, n) prices, all of them there.
-        days: (T',) days of the returns that count: those that the factors have, too.
+        days: (T',) days of the returns that count: those that the factors have, too, and that span no other of theirs.
         R: (T', n) simple returns.
         F: (T', k) factor returns of those days; k = 0 without any.
-        growth: (n,) price on the last day over the last price of the market, 1 where the window ends today.
+        growth: (n,) price on the last day over the last sound price of the market, 1 where the window ends today.
         findings: What was noticed, and what was left out.
     """
 
@@ -105,7 +105,7 @@ def model_window(market: ModelMarket, spec: FactorModelSpec, factors: FactorRetu
     order = _chosen(market, spec)
     rows = np.flatnonzero(np.isfinite(market.closes[:, order]).any(axis=1))
     dates, closes = market.dates[rows], market.closes[np.ix_(rows, order)]
-    found = _days(dates[1:], spec, factors)
+    found = _days(dates, spec, factors)
     if len(found.rows) < needed:
         raise NotReady(_too_short(market, spec, factors, f"{len(found.rows)}; at least {needed} are needed"))
     first, last = int(found.rows[0]), int(found.rows[-1]) + 1
@@ -138,8 +138,12 @@ def _chosen(market: ModelMarket, spec: FactorModelSpec) -> Rows:
     return np.array([place[name] for name in sorted(spec.instrument_ids or market.ids)], dtype=np.intp)
 
 
-def _days(days: Days, spec: FactorModelSpec, factors: FactorReturns | None) -> _Days:
-    """Days of returns within the window that the factors have; the last so many of them for a look-back."""
+def _days(dates: Days, spec: FactorModelSpec, factors: FactorReturns | None) -> _Days:
+    """Days of returns within the window that the factors have; the last so many of them for a look-back.
+
+    A return over more days than the factors' on its last day is none of theirs.
+    """
+    days = dates[1:]
     wanted = np.ones(len(days), dtype=np.bool_)
     if spec.first_date:
         wanted &= days >= np.datetime64(spec.first_date, "D")
@@ -149,21 +153,32 @@ def _days(days: Days, spec: FactorModelSpec, factors: FactorReturns | None) -> _
     look_back = slice(-spec.lookback_days, None) if spec.lookback_days else slice(None)
     if factors is None:
         return _Days(rows[look_back], rows[:0])
+    longer = np.searchsorted(factors.dates, days) > np.searchsorted(factors.dates, dates[:-1], side="right")
     complete = np.flatnonzero(np.isfinite(factors.F).all(axis=1))
     _, common, places = np.intersect1d(days[rows], factors.dates[complete], assume_unique=True, return_indices=True)
-    rows, factor_rows = rows[common][look_back], complete[places][look_back]
-    return _Days(rows, factor_rows, _skipped(days, rows, factors.id))
+    fits = ~longer[rows[common]]
+    rows, factor_rows = rows[common][fits][look_back], complete[places][fits][look_back]
+    return _Days(rows, factor_rows, _skipped(days, rows, longer, factors.id))
 
 
-def _skipped(days: Days, rows: Rows, set_id: str) -> tuple[Finding, ...]:
-    """One finding on the days inside the window that the factors lack."""
+def _skipped(days: Days, rows: Rows, longer: BoolArray, set_id: str) -> tuple[Finding, ...]:
+    """Findings on the days inside the window that the factors lack, and on returns that span more days than theirs."""
     if not len(rows):
         return ()
     skipped = np.setdiff1d(np.arange(rows[0], rows[-1] + 1), rows)
-    if not len(skipped):
-        return ()
-    message = f"factor set {set_id} lacks {len(skipped)} days of the window, which are not used"
-    return (Finding(Code.LEFT_OUT, None, days[skipped[0]].item(), f"{message}: {listed(map(str, days[skipped]))}"),)
+    lacking, spanning = skipped[~longer[skipped]], skipped[longer[skipped]]
+    findings = []
+    if len(lacking):
+        message = f"factor set {set_id} lacks {len(lacking)} days of the window, which are not used"
+        findings.append(_left_out(days[lacking], message))
+    if len(spanning):
+        message = f"{len(spanning)} returns span days of factor set {set_id} without prices and are not used"
+        findings.append(_left_out(days[spanning], message))
+    return tuple(findings)
+
+
+def _left_out(days: Days, message: str) -> Finding:
+    return Finding(Code.LEFT_OUT, None, days[0].item(), f"{message}: {listed(map(str, days))}")
 
 
 def _too_short(market: ModelMarket, spec: FactorModelSpec, factors: FactorReturns | None, count: str) -> str:
@@ -220,8 +235,9 @@ def _sentences(findings: list[Finding]) -> str:
 
 
 def _last_prices(closes: Floats) -> Floats:
-    """(n,) the last price of each that has one."""
-    rows = len(closes) - 1 - np.argmax(np.isfinite(closes[::-1]), axis=0)
+    """(n,) the last price of each that is finite and above 0; each has one."""
+    sound = np.isfinite(closes) & (closes > 0.0)
+    rows = len(closes) - 1 - np.argmax(sound[::-1], axis=0)
     return np.asarray(np.take_along_axis(closes, rows[None, :], axis=0)[0], dtype=np.float64)
 
 

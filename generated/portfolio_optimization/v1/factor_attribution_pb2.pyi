@@ -177,11 +177,11 @@ class ReturnAttribution(_message.Message):
     last_date: _builtins.str
     """Last day of the period, ISO 8601."""
     observations: _builtins.int
-    """Number of daily returns."""
+    """Number of daily returns that count; data_findings name the days that prices or factors lack and that are left out."""
     linking: _builtins.str
     """How days are linked: `carino`."""
     portfolio_return: _builtins.float
-    """Compounded simple return of the portfolio over the period, fraction, not annual."""
+    """Simple return of the portfolio, compounded over these days, fraction, not annual."""
     benchmark_return: _builtins.float
     """The same of the benchmark, fraction; absent without a benchmark."""
     active_return: _builtins.float

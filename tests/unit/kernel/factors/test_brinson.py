@@ -259,3 +259,13 @@ def test_what_does_not_fit_is_refused():
         brinson_fachler(market, 1000 * W, V)
     with pytest.raises(ProblemError, match="returns: must be"):
         SectorMarket(days=named(2), sectors=("A",), R=np.zeros((3, 1)), cash_rate=np.zeros(2))
+
+
+def test_a_sector_that_grows_beyond_all_numbers_has_no_compounded_return():
+    R = np.column_stack([np.full(250, 0.001), np.full(250, 20.0)])
+    market = SectorMarket(days=tuple(map(str, range(250))), sectors=("calm", "wild"), R=R, cash_rate=np.zeros(250))
+    found = brinson_fachler(market, np.array([1.0 - 1e-6, 1e-6]), np.array([1.0, 0.0]))
+    calm, wild = found.sectors
+    assert calm.portfolio_return == pytest.approx(1.001**250 - 1.0, rel=1e-12)
+    assert wild.portfolio_return is None
+    assert abs(found.residual) < 1e-12

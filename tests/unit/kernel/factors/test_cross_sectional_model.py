@@ -136,6 +136,14 @@ def test_an_instrument_that_is_alone_in_its_sector_has_no_specific_risk_and_no_b
         assert made.model.B[8] @ made.model.Phi @ made.model.B[8] == pytest.approx(own, rel=1e-9)
 
 
+def test_a_sector_of_nearly_all_the_weight_has_finite_diagnostics():
+    caps = np.where(np.arange(24) % 3 == 0, 1e30, 1e-6)
+    estimated = cross_sectional_model(random_panel(caps=caps), SECTORS_ONLY, RISK).estimated
+    assert np.isfinite(estimated.variance_inflation).all()
+    assert (estimated.variance_inflation >= 1.0).all()
+    assert np.isfinite(estimated.condition_number)
+
+
 def test_instruments_without_a_sector_are_one_of_their_own():
     panel = random_panel(days=60, sectors=("Tech", "") * 12)
     made = cross_sectional_model(panel, SECTORS_ONLY, RISK)
@@ -187,6 +195,18 @@ def test_what_the_data_do_not_allow_is_left_out_by_name(n, facts, factors, left_
     assert {name for name, _ in made.left_out} == left_out
     assert all(reason for _, reason in made.left_out)
     assert len(made.estimated.F) == facts.get("days", 320) - made.warm_up
+
+
+def test_a_style_that_repeats_another_on_an_early_day_is_left_out():
+    closes = random_closes()
+    # While one price alone moves, it alone has a beta and a volatility.
+    closes[:253] = np.where(np.arange(24) == 2, closes[:253], closes[253])
+    known = random_panel()
+    panel = panel_of(closes, caps=known.caps, sectors=known.sectors, quality=known.quality)
+    made = cross_sectional_model(panel, CrossSectionSettings(), RISK)
+    assert "market_beta" in made.styles
+    assert "momentum" not in made.styles
+    assert ("momentum", "is a linear combination of market_beta over the instruments") in made.left_out
 
 
 def test_the_order_of_instruments_does_not_matter():

@@ -162,3 +162,13 @@ def test_no_day_is_refused():
 def test_growth_beyond_all_numbers_is_refused():
     with pytest.raises(ProblemError, match=r"benchmark: compounds to e\^762 times"):
         active_linking(np.zeros(8000), np.full(8000, 0.1), named(8000))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_benchmark_that_loses_nearly_everything_is_linked(sign):
+    days = [str(t) for t in range(250)]
+    calm, lost = np.full(250, 0.001), np.full(250, -0.97)
+    r, b = (calm, lost) if sign > 0.0 else (lost, calm)
+    linking = active_linking(r, b, days)
+    assert linking.total == pytest.approx(sign * 1.001**250, rel=1e-12)
+    assert linking.coefficients @ (r - b) == pytest.approx(linking.total, rel=1e-12)

@@ -7,6 +7,8 @@ from statsmodels.robust.norms import HuberT
 from statsmodels.robust.robust_linear_model import RLM
 from statsmodels.tools import add_constant
 
+from kernel.errors import ProblemError
+from kernel.factors.exposures import FactorHistory
 from kernel.factors.regression import TimeSeriesSettings, regress
 from tests.unit.kernel.factors.panels import panel
 
@@ -97,3 +99,12 @@ def test_many_series_are_as_one_by_one():
         alone = regress(R[:, [j]], window, huber())
         np.testing.assert_allclose(together.betas[j], alone.betas[0], rtol=1e-10)
         np.testing.assert_allclose(together.standard_errors[j], alone.standard_errors[0], rtol=1e-9)
+
+
+def test_a_window_that_can_be_fitted_exactly_on_half_of_its_days_is_refused():
+    R, window = panel(9, 3)
+    found = regress(R, window, huber())
+    assert np.isfinite(found.t_statistics).all()
+    short = FactorHistory(window.names, window.F[:8])
+    with pytest.raises(ProblemError, match=r"factors: 3 factors .* at least 9 periods for huber, got 8"):
+        regress(R[:8], short, huber())

@@ -112,6 +112,8 @@ def test_errors_of_ridge_are_those_of_its_weights(penalty):
     u = R - R.mean(axis=0) - centred @ L @ R
     variances = np.square(u).sum(axis=0) / freedom
     assert found.degrees_of_freedom == pytest.approx(freedom, rel=1e-12)
+    left = np.eye(len(R)) - 1.0 / len(R) - centred @ L
+    assert found.divisor == pytest.approx(np.trace(left.T @ left), rel=1e-12)
     np.testing.assert_allclose(found.residual_variances, variances, rtol=EXACT)
     np.testing.assert_allclose(found.standard_errors, np.sqrt(np.outer(variances, np.diag(L @ L.T))), rtol=EXACT)
     of_alpha = 1 / len(R) - window.F.mean(axis=0) @ L

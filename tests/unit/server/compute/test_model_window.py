@@ -100,6 +100,18 @@ def test_a_named_instrument_without_all_prices_is_refused():
         cut(market, FactorModelSpec(instrument_ids=("A01", "A05")))
 
 
+@pytest.mark.parametrize("wrong", [0.0, -3.0])
+def test_a_wrong_price_after_the_window_does_not_matter(wrong):
+    market = model_market()
+    closes = market.closes.copy()
+    closes[400, 3] = wrong
+    spec = FactorModelSpec(last_date=str(market.dates[398]))
+    window = cut(replace(market, closes=closes), spec)
+    last = np.where(np.arange(16) == 3, closes[399], closes[400])
+    expected = closes[398] / last
+    np.testing.assert_allclose(window.growth, expected[window.columns], rtol=1e-15)
+
+
 def test_what_an_instrument_lacks_outside_of_the_window_is_no_fault():
     market = without_price(model_market(), "A05", slice(0, 21))
     spec = FactorModelSpec(instrument_ids=("A05", "A01"), first_date=str(market.dates[22]))
@@ -121,6 +133,22 @@ def test_days_without_any_price_of_the_instruments_are_none():
     assert market.dates[100] not in window.days
     assert len(window.days) == 399
     np.testing.assert_allclose(window.R[99], (closes[101] / closes[99] - 1.0)[window.columns], rtol=1e-15)
+
+
+@pytest.mark.parametrize("chosen", [("A05",), ("A05", "A06")])
+def test_returns_over_more_days_than_those_of_the_factors_are_left_out_and_told(chosen):
+    market = model_market()
+    for name in chosen:
+        market = without_price(market, name, slice(20, 40))
+    window = cut(market, FactorModelSpec(instrument_ids=chosen))
+    # The price of row 40 follows that of row 19: a return over 21 days, of which the factors of the last know nothing.
+    used = np.delete(np.arange(400), np.arange(19, 40))
+    np.testing.assert_array_equal(window.days, market.dates[1:][used])
+    np.testing.assert_array_equal(window.F, market.factors.F[used])
+    np.testing.assert_array_equal(window.R[:, 0], returns_of(market, "A05")[used])
+    (finding,) = window.findings
+    assert finding.code is Code.LEFT_OUT
+    assert finding.message.startswith("1 returns span days of factor set fs-1 without prices and are not used: 2021-")
 
 
 def test_given_exposures_bound_the_instruments():
