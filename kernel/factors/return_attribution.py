@@ -16,6 +16,8 @@ from kernel.estimation.arrays import FloatArray, checked_positive, read_only
 from kernel.factors.linking import Linking, active_linking, single_linking
 
 RISK_FREE, CASH, SPECIFIC = "risk_free", "cash", "specific"
+# The sum of factors that are not shown one by one.
+OTHER_FACTORS = "other_factors"
 
 # A mean return smaller than this per year is rounding; a share of it would say nothing.
 _VANISHING_TOTAL = 1e-12

@@ -1,7 +1,7 @@
 """Risk budgets, which are not convex: a sequence of convex programs, with the bound of the problem without budgets.
 
 From the optimum without budgets the shares are first brought within their limits by a growing penalty on what exceeds
-them; where that ends nowhere, from the weights with the least exposures to the factors. Then every step solves the
+them; where that ends nowhere, from other places, such as the least exposures to the factors. Then every step solves the
 problem with the budgets' tangents, which are stricter, so that every step is feasible and none is worse than the one
 before. What the sequence ends in is a local optimum; it is the optimum only where it meets the bound.
 
@@ -10,7 +10,8 @@ References: Lipp & Boyd (2016), variations and extension of the convex-concave p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +32,12 @@ _STEPS = 60
 # A step that brings less, in tolerances of the objective, is the last.
 _PROGRESS = 0.1
 _GROWTH = 4.0
+# Of the penalty in all; beyond it the objective is lost in rounding.
+_LARGEST_GROWTH = 1e12
 _KEPT = 1e-9
+# Places to start from: assets that are tried, and how many of them are followed.
+_CORNERS = 100
+_BEST_CORNERS = 3
 
 
 def has_risk_budgets(problem: Problem) -> bool:
@@ -63,10 +69,9 @@ def optimize_risk_budgets(
     relaxed = optimize(free, settings)
     if relaxed.weights is None or budgets.excess(relaxed.weights) <= _KEPT:
         return _with_reports(relaxed, free, budgets, settings, optimize)
-    start = _within(free, budgets, relaxed.weights, settings)
-    if start is None:
-        aside = _least_exposed(free, budgets, settings)
-        start = None if aside is None else _within(free, budgets, aside, settings)
+    starts = itertools.chain([relaxed.weights], _elsewhere(free, budgets, settings))
+    found = (_within(free, budgets, w, settings) for w in starts)
+    start = next((w for w in found if w is not None), None)
     best = None if start is None else _descend(free, budgets, start, settings, optimize)
     return _concluded(best, relaxed, settings, relative_gap)
 
@@ -105,6 +110,7 @@ def _within(problem: Problem, budgets: RiskBudgets, w: Vector, settings: Setting
     if budgets.excess(w) <= _KEPT:
         return w
     penalty = max(abs(problem.objective.value(problem, w)), _KEPT)
+    largest = _LARGEST_GROWTH * penalty
     for _ in range(_STEPS):
         if settings.clock() > settings.deadline:
             return None
@@ -115,23 +121,45 @@ def _within(problem: Problem, budgets: RiskBudgets, w: Vector, settings: Setting
         w = raw.x[: problem.moments.n] / (1.0 if program.kappa is None else raw.x[program.kappa])
         if budgets.excess(w) <= _KEPT:
             return w
-        penalty *= _GROWTH
+        penalty = min(penalty * _GROWTH, largest)
     return None
 
 
-def _least_exposed(problem: Problem, budgets: RiskBudgets, settings: Settings) -> Vector | None:
-    """Weights with the least squares that bound the factors' parts: another place to start from, without an objective.
+def _elsewhere(problem: Problem, budgets: RiskBudgets, settings: Settings) -> Iterator[Vector]:
+    """Other places to start from, without the objective.
 
-    None where no factor has a budget.
+    Where the factors' parts are small; then, of those with the most of a single asset, the ones that exceed least.
     """
-    squares = [part.squares for part in budgets.parts if isinstance(part, FactorPart)]
-    rows = [p for p, _ in filter(None, squares)]
-    if not rows:
-        return None
+    factors = [part for part in budgets.parts if isinstance(part, FactorPart)]
+    squares = [part.squares for part in factors]
+    for rows in (
+        [p for p, _ in filter(None, squares)],
+        [part.exposures for part in factors],
+        [part.covariances for part in factors],
+    ):
+        if rows:
+            w = _feasible(problem, settings, squares=np.array(rows))
+            yield from () if w is None else (w,)
+    corners = []
+    for i in range(min(problem.moments.n, _CORNERS)):
+        if settings.clock() > settings.deadline:
+            return
+        w = _feasible(problem, settings, most=i)
+        corners += [] if w is None else [w]
+    yield from sorted(corners, key=budgets.excess)[:_BEST_CORNERS]
+
+
+def _feasible(
+    problem: Problem, settings: Settings, squares: Vector | None = None, most: int | None = None
+) -> Vector | None:
+    """Weights within all other limits with the least squares of some sums, or the most of an asset."""
     builder = ProgramBuilder(problem.moments.n)
     for constraint in problem.constraints:
         constraint.add_to(builder)
-    builder.minimize_square(np.array(rows), np.zeros(len(rows)), 1.0)
+    if squares is not None:
+        builder.minimize_square(squares, np.zeros(len(squares)), 1.0)
+    if most is not None:
+        builder.minimize_linear(slice(most, most + 1), np.array([-1.0]))
     raw = solve_convex(builder.build(), settings)
     return raw.x[: problem.moments.n] if raw.status is RawStatus.SOLVED else None
 

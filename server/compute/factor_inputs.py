@@ -14,10 +14,9 @@ from server.compute.factor_returns import RECORDED
 from server.compute.holdings import Account
 from server.compute.inputs import FactorModelInputs, FactorReturns, MarketInputs
 from server.errors import NotReady
-from server.factor_specs import CrossSectionalSpec, FactorModelSpec, FactorSpec, StatisticalSpec, TimeSeriesSpec
+from server.factor_specs import FactorModelSpec, FactorSpec, TimeSeriesSpec
 
 _FEWEST_RETURNS = 2
-_KINDS = {TimeSeriesSpec: "time_series", CrossSectionalSpec: "cross_sectional", StatisticalSpec: "statistical"}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -107,9 +106,7 @@ def estimated(inputs: FactorInputs, names: tuple[str, ...]) -> BuiltModel:
 
 def _path(inputs: FactorInputs, field: str) -> str:
     """Where the request says what a model cannot have."""
-    kind = _KINDS[type(inputs.model.kind)]
-    own = field.removeprefix(f"{kind}.")
-    return own if inputs.spec.model is None else f"model.{kind}.{own}"
+    return field.partition(".")[2] or field if inputs.spec.model is None else f"model.{field}"
 
 
 def _model_market(inputs: FactorInputs, ids: tuple[str, ...]) -> ModelMarket:

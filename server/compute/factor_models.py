@@ -13,6 +13,7 @@ from kernel.factors.exposures import FactorHistory
 from kernel.factors.model import EstimatedModel, RiskSettings
 from kernel.factors.panel import LoadedExposures, Panel
 from kernel.factors.regression import TimeSeriesSettings
+from kernel.factors.return_attribution import CASH, OTHER_FACTORS, RISK_FREE, SPECIFIC
 from kernel.factors.statistical import StatisticalSettings, statistical_model
 from kernel.factors.time_series import time_series_model
 from server.compute.inputs import PERIODS_PER_YEAR, FactorModelInputs, FactorReturns, Floats, Window
@@ -20,6 +21,13 @@ from server.compute.model_market import GivenExposures, ModelMarket, ModelWindow
 from server.errors import NotReady
 from server.factor_specs import CrossSectionalSpec, FactorModelSpec, KindSpec, StatisticalSpec, TimeSeriesSpec
 from server.listing import listed
+
+# What parts of returns and risk are called that are not factors'.
+_TAKEN = (RISK_FREE, CASH, SPECIFIC, OTHER_FACTORS)
+_NAMES = {TimeSeriesSpec: "time_series", CrossSectionalSpec: "cross_sectional", StatisticalSpec: "statistical"}
+# Names of the kernel that the contract has otherwise, or not in the message of the kind.
+_OF_ALL_KINDS = {"instruments": "instrument_ids", "specific_shrinkage": "specific_shrinkage"}
+_IN_CONTRACT = {"half_life": "half_life_days"}
 
 __all__ = ["BuiltModel", "GivenExposures", "ModelMarket", "estimate_model", "time_series_settings"]
 
@@ -68,8 +76,25 @@ def estimate_model(market: ModelMarket, spec: FactorModelSpec) -> BuiltModel:
     Raises:
         NotReady: The history is too short, or instruments have no complete one in the window; they are named.
         ProblemError: A factor or style is unknown, constant, a combination of others or cannot be computed; it is
-            named. Or a number of statistical factors is asked for that the returns do not have.
+            named by its path in the specification. Or a number of statistical factors is asked for that the returns do
+            not have.
     """
+    try:
+        return _estimated(market, spec)
+    except ProblemError as error:
+        raise ProblemError(_path(spec.kind, error.field), error.reason) from error
+
+
+def _path(kind: KindSpec, field: str) -> str:
+    """Where a specification says what the kernel refuses."""
+    name = _NAMES[type(kind)]
+    own = field.removeprefix(f"{name}.")
+    if own in _OF_ALL_KINDS:
+        return _OF_ALL_KINDS[own]
+    return name if own == name else f"{name}.{_IN_CONTRACT.get(own, own)}"
+
+
+def _estimated(market: ModelMarket, spec: FactorModelSpec) -> BuiltModel:
     risk = RiskSettings(
         factor_half_life=spec.factor_half_life,
         specific_half_life=spec.specific_half_life,
@@ -88,6 +113,9 @@ def estimate_model(market: ModelMarket, spec: FactorModelSpec) -> BuiltModel:
         fixed = spec.kind.count_rule == "fixed"
         window = model_window(market, spec, None, spec.kind.factor_count + 2 if fixed else 3)
         kind = _statistical(window, spec.kind, risk)
+    if taken := [name for name in kind.estimated.model.factors if name in _TAKEN]:
+        reason = "is what a part of every return is called that is no factor's; give the factor another name"
+        raise ProblemError(f"{kind.name}.factors[{taken[0]}]", reason)
     return _built(market, spec, window, kind)
 
 

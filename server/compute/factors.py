@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,6 +103,8 @@ def run_factors(inputs: FactorInputs) -> FactorAnswer:
     benchmark, remarks = _benchmark(inputs, model, days)
     if len(days) < len(model.dates):
         remarks = (*remarks, _fewer_days(days, model))
+    if built is None:
+        remarks = (*remarks, *_skipped_days(inputs, model, names, period))
     return _analysed(_Case(inputs, model, built, shown, names, days, period, benchmark, remarks))
 
 
@@ -311,6 +313,20 @@ def _fewer_days(days: Days, model: FactorModelInputs) -> Remark:
         f"on {len(days)} of the {len(model.dates)} days of the model there are returns of all that is held; standard "
         "errors and r_squared rest on these alone",
     )
+
+
+def _skipped_days(
+    inputs: FactorInputs, model: FactorModelInputs, names: tuple[str, ...], period: Days
+) -> Iterator[Remark]:
+    """Days inside the period that a stored model does not have; one that is estimated finds them by itself."""
+    days = days_with_returns(inputs.market, names)
+    inside = days[(days > period[0]) & (days < period[-1])]
+    if len(skipped := np.setdiff1d(inside, model.dates)):
+        yield Remark(
+            "window",
+            f"{model.id} lacks {len(skipped)} days of the period, whose returns are not counted: "
+            f"{listed(map(str, skipped))}",
+        )
 
 
 def _findings(case: _Case, every: tuple[str, ...]) -> tuple[Finding, ...]:

@@ -125,21 +125,22 @@ def recorded_shares(prices: Prices, account: Account) -> HeldDays:
     """
     held, money = list(account.quantities), account.cash
     may_be_short = [account.may_be_short or quantity < _ZERO for quantity in held]
-    starts, ends = _places(account.trades, prices.before), _places(account.trades, prices.days)
-    for trade in account.trades[ends[-1] :]:
-        money = _undo(trade, held, money)
+    trades, later = account.trades, len(account.trades)
+    starts, ends = _places(trades, prices.before), _places(trades, prices.days)
     quantities, cash, gains = np.empty(prices.opening.shape), np.empty(len(ends)), np.zeros(len(ends))
     shares = np.array([float(quantity) for quantity in held])
     for row in reversed(range(len(ends))):
-        for trade in account.trades[starts[row] : ends[row]]:
+        # Also those after the day but before the next of the period, which need not be the next trading day.
+        for trade in trades[starts[row] : later]:
             money = _undo(trade, held, money)
             shares[trade.column] = float(held[trade.column])
+        for trade in trades[starts[row] : ends[row]]:
             gains[row] += float(trade.quantity) * (prices.closing[row, trade.column] - float(trade.price))
             gains[row] -= float(trade.cost)
-        for column in sorted({trade.column for trade in account.trades[starts[row] : ends[row]]}):
+        for column in sorted({trade.column for trade in trades[starts[row] : later]}):
             if held[column] < _ZERO and not may_be_short[column]:
                 raise NotReady(_impossible(prices, row, column, held[column]))
-        quantities[row], cash[row] = shares, float(money)
+        quantities[row], cash[row], later = shares, float(money), starts[row]
     return _weighed(prices, prices.opening * quantities, cash, gains)
 
 

@@ -12,7 +12,7 @@ from portfolio_optimization.v1 import factor_attribution_pb2 as parts_pb
 from portfolio_optimization.v1 import factors_pb2 as pb
 
 from kernel.factors.brinson import SectorAttribution
-from kernel.factors.return_attribution import LinkedAttribution, LinkedParts, MeanAttribution
+from kernel.factors.return_attribution import OTHER_FACTORS, LinkedAttribution, LinkedParts, MeanAttribution
 from server.compute.factor_inputs import FactorInputs
 from server.compute.factor_periods import SERIES, WEIGHTS, Remark
 from server.compute.factors import FactorAnswer
@@ -20,7 +20,7 @@ from server.compute.inputs import Floats
 from server.convert.answers import timestamp
 from server.convert.estimation import write_findings
 from server.convert.factor_models import write_specification
-from server.convert.factor_risk import OTHER_FACTORS, write_factor_risk
+from server.convert.factor_risk import write_factor_risk
 from server.convert.factors import HOLDINGS_BASES, day_start, drop_instruments
 from server.factor_specs import TimeSeriesSpec
 
@@ -266,8 +266,11 @@ def largest_difference(message: pb.FactorExposureResponse, answer: FactorAnswer)
         differences += _sector_differences(message)
     for row in message.exposures:
         differences.append(row.active_exposure - (row.exposure - row.benchmark_exposure))
-    sums = np.array([math.fsum(column) for column in (answer.held.B * answer.w[:, None]).T.tolist()])
-    differences += (sums - answer.measured.portfolio).tolist()
+    parts = answer.held.B * answer.w[:, None]
+    sums = np.array([math.fsum(column) for column in parts.T.tolist()])
+    # Exposures have the size of 1 / the factor's unit, and round by it.
+    sizes = np.maximum(np.abs(parts).sum(axis=0), 1.0)
+    differences += ((sums - answer.measured.portfolio) / sizes).tolist()
     return max(map(abs, differences))
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from portfolio_optimization.v1 import factor_attribution_pb2 as pb
 
+from kernel.factors.return_attribution import OTHER_FACTORS
 from kernel.factors.risk_attribution import RiskAttribution
 from server.compute.inputs import Floats
-
-OTHER_FACTORS = "other_factors"
 
 
 def write_factor_risk(

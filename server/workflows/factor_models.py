@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from portfolio_optimization.v1 import factor_model_service_pb2 as pb
 from portfolio_optimization.v1 import factor_models_pb2
 
+from kernel.errors import ProblemError
 from server.compute.pool import SolverPool
 from server.compute.tasks import estimate_model, run_factor_portfolios
 from server.convert.factor_model_answers import Shown, new_model, write_model, write_portfolios, write_unstored
@@ -67,7 +68,10 @@ class FactorModelWorkflow:
         """
         new = checked(_read_new, message, self._settings)
         market = await self._markets.market(new.specification, _AT)
-        built = await self._pool.run(estimate_model, market, new.specification, timeout=seconds)
+        try:
+            built = await self._pool.run(estimate_model, market, new.specification, timeout=seconds)
+        except ProblemError as error:
+            raise ProblemError(f"{_AT}.{error.field}", error.reason) from error
         # Large models take long to write, and others share the event loop.
         model = await asyncio.to_thread(new_model, new.name, market, built)
         if message.validate_only:

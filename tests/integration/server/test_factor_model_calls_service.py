@@ -19,26 +19,14 @@ from portfolio_optimization.v1.factor_models_pb2 import CrossSectionalModel, Sta
 from server.errors import InvalidRequest
 from server.factor_specs import FactorModelSpec, StatisticalSpec
 from server.loading_model_markets import ModelMarketLoader
-from server.sample import files
 from server.sample.facts import INDEX_ID, STOCKS
-from server.sample.files import SampleUnavailableError
 from tests.integration.server.factor_model_calls import ModelCalls, creation, exposures, matrix, specification
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService
 from tests.integration.server.sample_market import PORTFOLIO
 
 NAMES = tuple(sorted(stock.id for stock in STOCKS))
 FACTORS = ("momentum", "quality", "size", "minimum_volatility", "value")
 MISSING, NOT_READY = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +234,23 @@ def test_what_cannot_be_estimated_is_answered_by_name(
     assert caught.value.code() in ((code,) if code else (grpc.StatusCode.INVALID_ARGUMENT, NOT_READY, MISSING))
     assert said in (caught.value.details() or "")
     calls.refused("GetFactorModel", pb.GetFactorModelRequest(name="refused"), MISSING)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        (specification(TimeSeriesModel(lags=2262), lookback_days=100), "specification.time_series.lags"),
+        (specification(StatisticalModel(), instrument_ids=["KO"]), "specification.statistical"),
+        (
+            specification(CrossSectionalModel(industries=True), instrument_ids=["KO", "XOM"]),
+            "specification.instrument_ids",
+        ),
+    ],
+)
+def test_what_the_data_refuse_is_named_by_its_path(
+    calls: ModelCalls, wanted: models_pb.FactorModelSpecification, field: str
+) -> None:
+    assert list(calls.faults("CreateFactorModel", creation("refused", wanted))) == [field]
 
 
 def test_a_factor_that_the_named_set_lacks_is_named(service: OpenService, calls: ModelCalls) -> None:

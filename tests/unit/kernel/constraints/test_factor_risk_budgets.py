@@ -291,3 +291,20 @@ def test_limits_that_conflict_without_budgets_are_named():
     solution = optimize(posed("risk", budgets_of([0.5]), floor), SETTINGS)
     assert solution.status is Status.INFEASIBLE
     assert "floor" in solution.message
+
+
+def test_a_portfolio_within_the_budgets_is_found_among_alike_assets():
+    """Four alike assets: where the penalty ends nowhere from two places, others lead inside."""
+    B = np.array([[1.12, -0.34, 0.66], [1.31, 1.23, 0.62], [1.12, 0.74, 0.67], [1.18, 1.23, 0.63]])
+    Phi = np.array([[0.02513, 0.00212, -0.00264], [0.00212, 0.02738, 0.00096], [-0.00264, 0.00096, 0.02279]])
+    names, factors = tuple("abcd"), ("growth", "rates", "q")
+    model = FactorModel(factors, names, B, Phi, np.array([0.018, 0.016, 0.017, 0.015]))
+    moments = moments_of(model)
+    parts = (part(model, 0), part(model, 2))
+    limits = RiskBudgets(NAMES[:2], parts, np.array([0.46, 0.9]), moments)
+    within = np.array([0.084, 0.0, 0.916, 0.0])
+    assert (shares(within, model)[[0, 2]] <= [0.46, 0.9]).all()
+    solution = optimize(posed(MinimizeRisk(), limits, moments=moments, cap=1.0), SETTINGS)
+    assert solution.weights is not None, solution.message
+    assert (shares(solution.weights, model)[[0, 2]] <= np.array([0.46, 0.9]) + 1e-7).all()
+    assert moments.volatility(solution.weights) <= moments.volatility(within) + 1e-9

@@ -35,7 +35,7 @@ def model_market(assets: int = 16, days: int = DAYS, seed: int = 0) -> ModelMark
         sectors=tuple(SECTORS[i % 4] for i in range(assets)),
         market_caps=rng.uniform(1e9, 1e11, assets),
         quality_scores=rng.uniform(0.0, 10.0, assets),
-        factors=FactorReturns("fs-1", ("market", "size", "value", "cash"), dates[1:], np.hstack([F, risk_free])),
+        factors=FactorReturns("fs-1", ("market", "size", "value", "bills"), dates[1:], np.hstack([F, risk_free])),
         exposures=GivenExposures("fe-1", ("growth", "debt"), tuple(sorted(ids)), rng.standard_normal((assets, 2))),
     )
 

@@ -13,7 +13,7 @@ from server.compute.factor_models import estimate_model, time_series_settings
 from server.errors import NotReady
 from server.factor_specs import CrossSectionalSpec, FactorModelSpec, StatisticalSpec, TimeSeriesSpec
 
-EXCESS = TimeSeriesSpec(risk_free_factor="cash")
+EXCESS = TimeSeriesSpec(risk_free_factor="bills")
 KINDS = [
     EXCESS,
     replace(EXCESS, estimator="kalman"),
@@ -72,7 +72,7 @@ def test_factors_come_in_the_order_asked_for():
     assert built.inputs.model.factors == ("value", "market")
     np.testing.assert_array_equal(built.inputs.F, model_market().factors.F[:, [2, 0]])
     whole = build(model_market(), TimeSeriesSpec())
-    assert whole.inputs.model.factors == ("market", "size", "value", "cash")
+    assert whole.inputs.model.factors == ("market", "size", "value", "bills")
     assert whole.inputs.risk_free is None
 
 
@@ -235,7 +235,7 @@ def test_settings_of_regressions_are_handed_on():
             "fs-1 has no momentum, x; it has",
         ),
         (TimeSeriesSpec(risk_free_factor="rf"), "time_series.risk_free_factor", "fs-1 has no rf; it has market"),
-        (replace(EXCESS, factors=("cash", "size")), "time_series.risk_free_factor", "among the factors"),
+        (replace(EXCESS, factors=("bills", "size")), "time_series.risk_free_factor", "among the factors"),
         (CrossSectionalSpec("fe-1", ("growth", "momentum")), "cross_sectional.factors", "fe-1 have no momentum"),
         (StatisticalSpec("fixed", 16), "statistical.factor_count", "at most 15"),
     ],
@@ -253,8 +253,8 @@ def test_factors_of_exposures_that_are_not_given_are_refused():
 
 def test_a_set_with_nothing_but_the_risk_free_return_explains_nothing():
     market = model_market()
-    given = replace(market.factors, names=("cash",), F=market.factors.F[:, 3:])
-    with pytest.raises(ProblemError, match="fs-1 has nothing but cash"):
+    given = replace(market.factors, names=("bills",), F=market.factors.F[:, 3:])
+    with pytest.raises(ProblemError, match="fs-1 has nothing but bills"):
         build(replace(market, factors=given), EXCESS)
     with pytest.raises(NotReady, match="no factor set"):
         build(replace(market, factors=None), EXCESS)
@@ -267,7 +267,7 @@ def test_constant_and_collinear_factors_are_refused_by_name(column, said):
     F[:, column] = 0.001 if column == 0 else F[:, 0] - 2.0 * F[:, 2]
     with pytest.raises(ProblemError, match=said) as refusal:
         build(replace(market, factors=replace(market.factors, F=F)), EXCESS)
-    assert refusal.value.field.startswith("factors[")
+    assert refusal.value.field.startswith("time_series.factors[")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_too_short_a_history_is_refused_with_what_is_needed(kind, days, said):
 def test_a_style_that_needs_more_history_is_refused_by_name():
     with pytest.raises(ProblemError, match="there are 200") as refusal:
         build(model_market(), CrossSectionalSpec(styles=("momentum",)), lookback_days=200)
-    assert refusal.value.field == "styles[momentum]"
+    assert refusal.value.field == "cross_sectional.styles[momentum]"
 
 
 def test_one_instrument_and_one_factor_are_enough_for_a_regression():

@@ -65,6 +65,17 @@ def test_a_trade_between_trading_days_counts_on_the_next() -> None:
     np.testing.assert_allclose(held.trading, [1.0 / 101.0])
 
 
+def test_a_trade_on_a_day_that_is_left_out_is_walked_back_too() -> None:
+    """The factors lack the 5th: its return does not count, but the 4 A bought on it were not held before."""
+    kept = [0, 2]
+    prices = Prices(("A", "B"), DAYS[1:][kept], DAYS[:-1][kept], CLOSES[:-1][kept], CLOSES[1:][kept])
+    held = recorded_shares(prices, account("14", "2", cash="100", trades=(trade(5, 0, "4", "12.5", "1"),)))
+    worth = np.array([[10.0 * 10, 50.0 * 2], [12.0 * 14, 45.0 * 2]])
+    value = worth.sum(axis=1) + np.array([100.0 + 51.0, 100.0])
+    np.testing.assert_allclose(held.W, worth / value[:, None], rtol=1e-14)
+    np.testing.assert_array_equal(held.trading, [0.0, 0.0])
+
+
 def test_trades_before_the_period_do_not_count() -> None:
     kept = account("10", "2", cash="100")
     early = replace(kept, trades=(trade(3, 0, "10", "10"),))
@@ -77,6 +88,8 @@ def test_shares_that_cannot_have_been_held_are_refused_by_name_and_day() -> None
         recorded_shares(PRICES, bought)
     shorted = recorded_shares(PRICES, replace(bought, may_be_short=True))
     assert shorted.W[0, 0] < 0
+    with pytest.raises(NotReady, match="-2 shares of A were held on 2022-01-05"):
+        recorded_shares(PRICES, replace(bought, trades=(trade(7, 0, "5", "12"),)))
     covered = account("-3", "2", cash="100", trades=(trade(5, 0, "5", "12"),))
     assert recorded_shares(PRICES, covered).W[0, 0] < 0
 
