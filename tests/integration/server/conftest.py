@@ -1,6 +1,6 @@
 """A running service on a database of its own, and a channel to it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import grpc
@@ -14,6 +14,15 @@ from portfolio_optimization.v1.rebalancing_service_pb2_grpc import RebalancingSe
 from server.application import Application, open_application
 from server.grpc_server import GrpcServer
 from server.settings import Settings
+from storage.embedded import EmbeddedServer
+from tests.integration.server.open_service import OpenService, sample_service
+
+
+@pytest.fixture(scope="module")
+def service(postgres_server: EmbeddedServer, template_database: str) -> Iterator[OpenService]:
+    """The service with the sample data, for all tests of a module."""
+    with sample_service(postgres_server, template_database) as service:
+        yield service
 
 
 @pytest.fixture

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pytest
 from google.protobuf import json_format
 from portfolio_optimization.v1 import estimation_pb2, factor_models_pb2, portfolio_data_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from portfolio_optimization.v1.portfolio_data_service_pb2_grpc import PortfolioDataServiceStub
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from server.specs import ModelSpec
 from storage.benchmarks import BenchmarkRepository
 from storage.factor_model_records import FactorModelHead, FactorModelNumbers, StoredFactorModel
@@ -26,23 +22,12 @@ from storage.factor_models import FactorModelRepository
 from storage.factors import FactorRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.records import Benchmark
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market
 
 YEAR = 252.0
 BENCHMARK = "sample-sp500"
 RISK, RETURNS = estimation_pb2.RISK_MODEL_METHOD_FACTOR_MODEL, estimation_pb2.EXPECTED_RETURNS_METHOD_FACTOR_MODEL
-
-
-@contextmanager
-def sample_service(server: Any, template: str) -> Iterator[OpenService]:
-    """The service with the sample data."""
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(server, template) as url, open_service(url) as service:
-        yield service
 
 
 def request(objective: str = "minimize_risk", **fields: Any) -> pb.CreateOptimizationRequest:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import grpc
 import psycopg
+import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -22,6 +23,8 @@ from psycopg import sql
 
 from server.application import Application, open_application
 from server.grpc_server import GrpcServer
+from server.sample import files
+from server.sample.files import SampleUnavailableError
 from server.settings import Settings
 from storage.embedded import EmbeddedServer
 from tests.conftest import in_database
@@ -144,3 +147,14 @@ def violations_of(status: status_pb2.Status) -> dict[str, str]:
         if detail.Unpack(bad):
             found.update({violation.field: violation.description for violation in bad.field_violations})
     return found
+
+
+@contextmanager
+def sample_service(server: EmbeddedServer, template: str) -> Iterator[OpenService]:
+    """A service with the sample data on a copy of the template database; without the data the test is skipped."""
+    try:
+        files.read_levels(files.INDEX_FILE)
+    except SampleUnavailableError as error:
+        pytest.skip(str(error))
+    with copied_database(server, template) as url, open_service(url) as service:
+        yield service

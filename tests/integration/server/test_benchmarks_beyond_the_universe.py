@@ -14,7 +14,7 @@ from portfolio_optimization.v1 import optimization_pb2 as pb
 
 from tests.integration.server import factor_model_examples as examples
 from tests.integration.server.factor_model_examples import BENCHMARK, Example, completed, request
-from tests.integration.server.open_service import OpenService, violations
+from tests.integration.server.open_service import OpenService, sample_service, violations
 from tests.integration.server.sample_market import Market, load_market
 
 SHARES = {"AAPL": 40, "JPM": 30, "KO": 60, "XOM": 50}
@@ -26,7 +26,7 @@ Constraints = pb.OptimizationConstraints
 
 @pytest.fixture(scope="module")
 def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with examples.sample_service(postgres_server, template_database) as service:
+    with sample_service(postgres_server, template_database) as service:
         examples.put_benchmark(service, "own", WEIGHTS)
         yield service
 

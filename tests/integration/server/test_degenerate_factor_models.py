@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,12 +60,6 @@ EDGES: dict[str, Callable[[int], dict[str, Any]]] = {
     },
     "tiny and huge variances": lambda n: {"specific": np.geomspace(1e-9, 1e2, n)},
 }
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with examples.sample_service(postgres_server, template_database) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

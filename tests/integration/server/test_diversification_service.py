@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -15,12 +14,10 @@ import pytest
 from portfolio_optimization.v1 import estimation_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from server.vocabulary import HIERARCHIES
 from storage.instruments import InstrumentRepository
 from tests.integration.server.limit_families import FAMILIES, Weights, scores
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market, load_market
 
 SAMPLE = estimation_pb2.RiskModel(method=estimation_pb2.RISK_MODEL_METHOD_SAMPLE)
@@ -35,16 +32,6 @@ RULES = ("equal_weight", "inverse_volatility")
 # Every type that is not one mean-risk program.
 METHODS = (*TYPES, *HIERARCHIES, "risk_parity")
 Constraints = pb.OptimizationConstraints
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

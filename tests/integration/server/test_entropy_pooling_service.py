@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -13,23 +12,11 @@ from portfolio_optimization.v1 import estimation_pb2, frontier_pb2, objectives_p
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from scipy.optimize import brentq
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Market, load_market
 
 View, Combination = views_pb.DistributionView, views_pb.CombinationView
 AT_MOST, AT_LEAST = views_pb.VIEW_SENSE_AT_MOST, views_pb.VIEW_SENSE_AT_LEAST
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,6 @@ from tests.integration.server.open_service import OpenService
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Market, load_market
 
 Constraints = pb.OptimizationConstraints
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with examples.sample_service(postgres_server, template_database) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import cvxpy as cp
@@ -17,12 +16,6 @@ from tests.integration.server.open_service import OpenService
 from tests.integration.server.sample_market import RISK_FREE, Floats, Market, load_market
 
 CAP = pb.OptimizationConstraints(max_position_size=0.2)
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with examples.sample_service(postgres_server, template_database) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -17,9 +16,7 @@ from portfolio_optimization.v1 import factor_models_pb2 as models_pb
 from portfolio_optimization.v1.factor_models_pb2 import CrossSectionalModel, StatisticalModel, TimeSeriesModel
 
 from server.loading_models import factor_model_inputs
-from server.sample import files
 from server.sample.facts import STOCKS
-from server.sample.files import SampleUnavailableError
 from storage.factors import FactorRepository
 from storage.instruments import InstrumentRepository
 from storage.model_data import ModelDataRepository
@@ -33,7 +30,7 @@ from tests.integration.server.factor_model_calls import (
     matrix,
     specification,
 )
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService
 
 NAMES = tuple(sorted(stock.id for stock in STOCKS))
 FACTORS = ("momentum", "quality", "size", "minimum_volatility", "value")
@@ -45,16 +42,6 @@ KINDS = {
     "cross_sectional": CrossSectionalModel(),
     "statistical": StatisticalModel(count_rule=models_pb.FACTOR_COUNT_RULE_FIXED, factor_count=3),
 }
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

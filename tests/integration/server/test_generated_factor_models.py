@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -14,10 +13,8 @@ from portfolio_optimization.v1 import factor_model_service_pb2 as pb
 from portfolio_optimization.v1 import factor_models_pb2 as models_pb
 from portfolio_optimization.v1.factor_models_pb2 import CrossSectionalModel, StatisticalModel, TimeSeriesModel
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from tests.integration.server.factor_model_calls import ModelCalls, creation, specification
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService
 from tests.integration.server.test_generated_requests import changed, check_refusal, examples
 
 KINDS = {
@@ -28,16 +25,6 @@ KINDS = {
     "sectors": CrossSectionalModel(industries=True),
     "components": StatisticalModel(),
 }
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -22,12 +22,10 @@ from portfolio_optimization.v1 import (
 )
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from tests.integration.server.answer_checks import check_weights, relaxed
 from tests.integration.server.factor_model_examples import Example, benchmark_weights, time_series
 from tests.integration.server.message_strategies import NAMES, hostile, plausible, spoiled
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations, violations_of
+from tests.integration.server.open_service import OpenService, violations, violations_of
 from tests.integration.server.request_strategies import (
     by_factors,
     by_method,
@@ -81,16 +79,6 @@ def examples(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]
 @pytest.fixture(scope="module")
 def model(service: OpenService) -> Example:
     return time_series(service, load_market(service))
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 def changed(request: Message) -> st.SearchStrategy[Message]:

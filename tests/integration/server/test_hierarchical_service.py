@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import cvxpy as cp
@@ -14,26 +13,14 @@ from portfolio_optimization.v1 import optimization_pb2 as pb
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import pdist, squareform
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from server.vocabulary import HIERARCHIES, RISK_MEASURES
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market, load_market
 
 SAMPLE = estimation_pb2.RiskModel(method=estimation_pb2.RISK_MODEL_METHOD_SAMPLE)
 BISECTED, EQUAL, NESTED = HIERARCHIES
 Constraints, Hierarchy = pb.OptimizationConstraints, hierarchy_pb2.Hierarchy
 TOLERANCE = 1e-8
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -14,12 +14,10 @@ import pytest
 from portfolio_optimization.v1 import common_pb2, constraints_pb2, estimation_pb2, frontier_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from server.specs import ModelSpec
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market, load_market
 
 SAMPLE = estimation_pb2.RiskModel(method=estimation_pb2.RISK_MODEL_METHOD_SAMPLE)
@@ -27,16 +25,6 @@ TECHNOLOGY = ("AAPL", "AMD", "MSFT")
 Constraints = pb.OptimizationConstraints
 Model = Callable[[Any, Market, Floats], list[Any]]
 Linear, Factor, Stress = constraints_pb2.LinearConstraint, constraints_pb2.FactorLimit, constraints_pb2.StressScenario
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

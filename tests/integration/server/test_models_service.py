@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -18,9 +17,7 @@ from kernel.estimation import covariance, expected_returns
 from kernel.estimation.denoising import denoised
 from kernel.estimation.gerber import gerber
 from kernel.estimation.james_stein import james_stein
-from server.sample import files
 from server.sample.facts import STOCKS
-from server.sample.files import SampleUnavailableError
 from server.specs import ModelSpec
 from storage.benchmarks import BenchmarkRepository
 from storage.model_data import ModelDataRepository
@@ -33,23 +30,13 @@ from storage.records import (
     ModelSet,
     ScenarioSet,
 )
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market, load_market
 
 CAP = pb.OptimizationConstraints(max_position_size=0.2)
 CAPS = {stock.id: float(stock.market_cap) for stock in STOCKS}
 RISK, RETURNS = estimation_pb2.RiskModelMethod, estimation_pb2.ExpectedReturnsMethod
 Term = objectives_pb2.ObjectiveTerm
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,6 @@ KINDS: Kind = {
     ),
 }
 LIMITS = pb.OptimizationConstraints(max_cash_weight=1.0, max_trade_size=0.0)
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with examples.sample_service(postgres_server, template_database) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -31,12 +31,6 @@ FactorLimit, Term = constraints_pb2.FactorLimit, objectives_pb2.ObjectiveTerm
 RiskModel, ReturnsModel = estimation_pb2.RiskModel, estimation_pb2.ExpectedReturnsModel
 SAMPLE, MEAN = estimation_pb2.RISK_MODEL_METHOD_SAMPLE, estimation_pb2.EXPECTED_RETURNS_METHOD_HISTORICAL_MEAN
 UNKNOWN = "fm-" + "0" * 32
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with examples.sample_service(postgres_server, template_database) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

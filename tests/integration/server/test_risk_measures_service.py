@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import cvxpy as cp
@@ -11,10 +11,8 @@ import pytest
 from portfolio_optimization.v1 import constraints_pb2, estimation_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from server.vocabulary import RISK_MEASURES
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market, load_market
 
 CAP = 0.25
@@ -23,16 +21,6 @@ SAMPLE = estimation_pb2.RiskModel(method=estimation_pb2.RISK_MODEL_METHOD_SAMPLE
 YEAR = float(np.sqrt(252.0))
 # The Gini of 250 days has 31,125 pairs, which a general model takes long over; it is checked on a kernel of its own.
 CONVEX = tuple(word for word in RISK_MEASURES.served if word not in ("var", "gini"))
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import cvxpy as cp
@@ -14,23 +13,11 @@ from portfolio_optimization.v1 import constraints_pb2, estimation_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from portfolio_optimization.v1.risk_budgeting_pb2 import RiskBudgeting
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market, load_market
 
 SAMPLE = estimation_pb2.RiskModel(method=estimation_pb2.RISK_MODEL_METHOD_SAMPLE)
 Constraints, Preferences = pb.OptimizationConstraints, pb.OptimizationPreferences
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

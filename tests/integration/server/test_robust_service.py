@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import cvxpy as cp
@@ -14,9 +14,7 @@ import scipy.stats
 from portfolio_optimization.v1 import constraints_pb2, estimation_pb2, frontier_pb2, robustness_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import DAYS, PORTFOLIO, RISK_FREE, Floats, Market, load_market
 
 SAMPLE = estimation_pb2.RiskModel(method=estimation_pb2.RISK_MODEL_METHOD_SAMPLE)
@@ -27,16 +25,6 @@ BOX, ELLIPSOID = robustness_pb2.UNCERTAINTY_SHAPE_BOX, robustness_pb2.UNCERTAINT
 FACTOR = robustness_pb2.UNCERTAINTY_SHAPE_FACTOR
 SHORTS = pb.OptimizationConstraints(allow_short=True, max_position_size=0.3, max_gross_leverage=1.6)
 LEVEL = 0.95
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

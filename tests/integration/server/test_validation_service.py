@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,29 +14,17 @@ from portfolio_optimization.v1 import multi_period_pb2 as plans
 from portfolio_optimization.v1 import optimization_pb2 as pb
 from portfolio_optimization.v1 import validation_pb2 as v
 
-from server.sample import files
-from server.sample.files import SampleUnavailableError
 from server.vocabulary import OPTIMIZATION_TYPES
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.records import PriceTable
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 from tests.integration.server.sample_market import PORTFOLIO, RISK_FREE, Floats, load_market
 
 E = estimation_pb2
 SAMPLE = E.RiskModel(method=E.RISK_MODEL_METHOD_SAMPLE)
 LAST_YEAR = "2021-12-29"
 COST = 0.0015
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 def request(optimization: dict[str, Any] | None = None, **fields: Any) -> v.CreateValidationRequest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -10,23 +9,11 @@ import pytest
 from portfolio_optimization.v1 import estimation_pb2, frontier_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.sample import files
 from server.sample.facts import STOCKS
-from server.sample.files import SampleUnavailableError
-from tests.integration.server.open_service import OpenService, copied_database, open_service, violations
+from tests.integration.server.open_service import OpenService, violations
 
 View = estimation_pb2.View
 CAPS = {stock.id: stock.market_cap / sum(stock.market_cap for stock in STOCKS) for stock in STOCKS}
-
-
-@pytest.fixture(scope="module")
-def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    try:
-        files.read_levels(files.INDEX_FILE)
-    except SampleUnavailableError as error:
-        pytest.skip(str(error))
-    with copied_database(postgres_server, template_database) as url, open_service(url) as service:
-        yield service
 
 
 def opinion(service: OpenService, weights: dict[str, float], expected_return: float, **uncertainty: float) -> Any:
