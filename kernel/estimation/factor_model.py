@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernel.estimation.arrays import FloatArray, checked_finite, checked_vector, read_only
-from kernel.factors.exposures import FactorDesign
 from kernel.factors.factor_moments import factor_covariance_of
 from kernel.factors.least_squares import least_squares
 from kernel.factors.model import FactorModel, RiskSettings
 from kernel.factors.specific_risk import specific_risk
+from kernel.factors.window import FactorDesign
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import BoolArray, FloatArray, centred, checked_returns
-from kernel.factors.exposures import FactorDesign
+from kernel.factors.window import FactorDesign
 
 # Of the norm of the centred returns: a residual below this is the rounding of an exact fit.
 _EXACT_FIT = 1e-13

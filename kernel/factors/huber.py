@@ -10,9 +10,9 @@ from scipy.special import ndtri
 
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import BoolArray, FloatArray
-from kernel.factors.exposures import FactorDesign
 from kernel.factors.fits import Fits, centred_series, explained_share, is_exact, sums_of_squares
 from kernel.factors.standard_errors import bartlett_sums
+from kernel.factors.window import FactorDesign
 
 # Median of |u| for a standard normal u.
 _NORMAL_MEDIAN = float(ndtri(0.75))

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import linalg, optimize
 
 from kernel.estimation.arrays import FloatArray
-from kernel.factors.exposures import FactorDesign
 from kernel.factors.fits import Fits, centred_series, explained_share, is_exact, sums_of_squares
+from kernel.factors.window import FactorDesign
 
 # Powers of ten among which the likeliest drift is looked for; less cannot be told from none in 10,000 periods.
 _POWERS = range(-9, 1)

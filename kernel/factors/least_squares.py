@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernel.estimation.arrays import FloatArray
-from kernel.factors.exposures import FactorDesign
 from kernel.factors.fits import Fits, centred_series, explained_share, is_exact, sums_of_squares
 from kernel.factors.standard_errors import classical_errors, newey_west_errors
+from kernel.factors.window import FactorDesign
 
 
 @dataclass(frozen=True, slots=True, eq=False)

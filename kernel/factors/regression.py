@@ -9,12 +9,12 @@ import numpy as np
 
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import SMALLEST_HALF_LIFE, FloatArray, decay_weights, read_only
-from kernel.factors.exposures import FactorDesign, FactorHistory, factor_design
 from kernel.factors.fits import Fits
 from kernel.factors.huber import huber_regressions
 from kernel.factors.kalman import kalman_regressions
 from kernel.factors.least_squares import least_squares
 from kernel.factors.standard_errors import usual_lags
+from kernel.factors.window import FactorDesign, FactorHistory, factor_design
 
 ESTIMATORS = ("ordinary", "exponentially_weighted", "ridge", "huber", "kalman")
 STANDARD_ERRORS = ("newey_west", "classical")

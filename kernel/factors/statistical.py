@@ -9,12 +9,12 @@ import numpy as np
 
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import FloatArray, centred, read_only
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.factor_count import Spectrum, count_factors, explained
 from kernel.factors.factor_moments import factor_covariance_of
 from kernel.factors.model import EstimatedModel, FactorModel, RiskSettings
 from kernel.factors.regression import TimeSeriesSettings, regress
 from kernel.factors.specific_risk import specific_risk
+from kernel.factors.window import FactorHistory
 
 # Of the largest singular value, per row and column: what rounding leaves of one that is zero.
 _ROUNDING = float(np.finfo(np.float64).eps)

@@ -9,11 +9,11 @@ import numpy as np
 from kernel.errors import ProblemError
 from kernel.estimation.arrays import FloatArray, read_only
 from kernel.factors.collinearity import collinearity
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.factor_moments import factor_covariance_of
 from kernel.factors.model import EstimatedModel, FactorModel, RiskSettings
 from kernel.factors.regression import TimeSeriesSettings, regress
 from kernel.factors.specific_risk import specific_risk
+from kernel.factors.window import FactorHistory
 
 
 def time_series_model(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.regression import TimeSeriesSettings, regress
+from kernel.factors.window import FactorHistory
 from server.compute.factor_models import time_series_settings
 from server.compute.inputs import PERIODS_PER_YEAR, FactorModelInputs, Floats
 from server.errors import NotReady

@@ -9,13 +9,13 @@ import numpy as np
 from kernel.errors import ProblemError
 from kernel.estimation.data_checks import Code, Finding
 from kernel.factors.cross_sectional_model import CrossSectionSettings, cross_sectional_model
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.model import EstimatedModel, RiskSettings
 from kernel.factors.panel import LoadedExposures, Panel
 from kernel.factors.regression import TimeSeriesSettings
 from kernel.factors.return_attribution import CASH, OTHER_FACTORS, RISK_FREE, SPECIFIC
 from kernel.factors.statistical import StatisticalSettings, statistical_model
 from kernel.factors.time_series import time_series_model
+from kernel.factors.window import FactorHistory
 from server.compute.inputs import PERIODS_PER_YEAR, FactorModelInputs, FactorReturns, Floats, Window
 from server.compute.model_market import GivenExposures, ModelMarket, ModelWindow, model_window
 from server.errors import NotReady

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel.factors.exposures import FactorDesign, FactorHistory, factor_design
+from kernel.factors.window import FactorDesign, FactorHistory, factor_design
 from server.compute.inputs import Floats, MarketInputs
 from server.errors import NotReady
 

@@ -20,10 +20,10 @@ from statsmodels.tools import add_constant
 
 from kernel.canonical import Matrix
 from kernel.factors.collinearity import collinearity
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.model import EstimatedModel, RiskSettings
 from kernel.factors.regression import Regressions, TimeSeriesSettings, regress
 from kernel.factors.time_series import time_series_model
+from kernel.factors.window import FactorHistory
 from tests.golden.papers import SHARED
 
 FACTORS = SHARED / "data" / "fama_french" / "ff5_daily.csv.gz"

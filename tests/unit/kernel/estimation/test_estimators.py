@@ -9,7 +9,7 @@ from kernel.estimation.denoising import denoised
 from kernel.estimation.factor_model import factor_covariance
 from kernel.estimation.gerber import gerber
 from kernel.estimation.low_rank import ledoit_wolf_factor, oas_factor, sample_factor
-from kernel.factors.exposures import FactorHistory, factor_design
+from kernel.factors.window import FactorHistory, factor_design
 
 
 def returns(T, n, seed=7):

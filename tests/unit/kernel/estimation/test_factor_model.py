@@ -7,7 +7,7 @@ import pytest
 
 from kernel.errors import ProblemError
 from kernel.estimation.factor_model import factor_covariance, factor_expected_returns
-from kernel.factors.exposures import FactorHistory, factor_design
+from kernel.factors.window import FactorHistory, factor_design
 
 NAMES = ("market", "size", "value")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernel.canonical import Matrix
-from kernel.factors.exposures import FactorHistory
+from kernel.factors.window import FactorHistory
 
 NAMES = ("market", "size", "value", "momentum")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kernel.errors import ProblemError
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.regression import ESTIMATORS, TimeSeriesSettings, regress
+from kernel.factors.window import FactorHistory
 from tests.unit.kernel.factors.panels import NAMES, panel
 
 every = pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -8,8 +8,8 @@ from statsmodels.robust.robust_linear_model import RLM
 from statsmodels.tools import add_constant
 
 from kernel.errors import ProblemError
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.regression import TimeSeriesSettings, regress
+from kernel.factors.window import FactorHistory
 from tests.unit.kernel.factors.panels import panel
 
 

@@ -7,8 +7,8 @@ from statsmodels.regression.recursive_ls import RecursiveLS
 from statsmodels.tools import add_constant
 from statsmodels.tsa.statespace.mlemodel import MLEModel
 
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.regression import TimeSeriesSettings, regress
+from kernel.factors.window import FactorHistory
 from tests.unit.kernel.factors.panels import panel
 
 

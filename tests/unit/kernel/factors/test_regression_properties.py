@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.factors.exposures import FactorHistory
 from kernel.factors.regression import ESTIMATORS, TimeSeriesSettings, regress
+from kernel.factors.window import FactorHistory
 from tests.unit.kernel.factors.panels import panel
 
 seeds = st.integers(0, 2**31)

@@ -5,10 +5,10 @@ import pytest
 
 from kernel.errors import ProblemError
 from kernel.estimation.factor_model import factor_covariance
-from kernel.factors.exposures import FactorHistory, factor_design
 from kernel.factors.model import RiskSettings
 from kernel.factors.regression import ESTIMATORS, TimeSeriesSettings, regress
 from kernel.factors.time_series import time_series_model
+from kernel.factors.window import FactorHistory, factor_design
 from tests.unit.kernel.factors.panels import panel
 
 ASSETS = ("A", "B", "C", "D", "E")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernel.errors import ProblemError
-from kernel.factors.exposures import FactorHistory, factor_design
+from kernel.factors.window import FactorHistory, factor_design
 
 NAMES = ("market", "size", "value")
 
