@@ -58,9 +58,10 @@ def factor_portfolios(model: FactorModel, factors: Sequence[str] | None = None) 
 
     Where the exposures to a factor are a combination of those to others, as the market's are of the industries', no
     weights have exposure to it alone. Then B'w = y with the y within reach whose return is nearest to the factor's,
-    min (y - e_k)'Phi (y - e_k). For market and industries, whose returns weighted by market capitalisation add up to
-    zero, these are the portfolios of the constrained regression: the market's has the industries at their weights. They
-    miss little of the factor's variance, as much as these weights have changed over the window.
+    min (y - e_k)'Phi (y - e_k), among those without exposure to the factors that have no part in a combination. For
+    market and industries, whose returns weighted by market capitalisation add up to zero, these are the portfolios of
+    the constrained regression: the market's has the industries at their weights. They miss little of the factor's
+    variance, as much as these weights have changed over the window.
 
     Args:
         model: Of the assets to choose from.
@@ -136,21 +137,32 @@ def _targets(model: FactorModel, wanted: Sequence[int], reach: _Reach) -> FloatA
     units = (np.eye(len(model.factors)) / reach.scales[:, None])[:, wanted]
     targets = reach.basis @ units
     missed = units - reach.basis.T @ targets
+    tied = _tied(reach)
     values, vectors = np.linalg.eigh(model.Phi)
     root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * reach.scales
     for column, place in enumerate(wanted):
         if np.linalg.norm(missed[:, column]) <= _OUT_OF_REACH * np.linalg.norm(units[:, column]):
             continue
-        correction = linalg.lstsq(root @ reach.basis.T, root @ missed[:, column])[0]
-        left = root @ (missed[:, column] - reach.basis.T @ correction)
+        correction = tied @ np.linalg.lstsq(root @ tied, root @ missed[:, column], rcond=None)[0]
+        left = root @ (missed[:, column] - correction)
         # With fewer assets than factors, none of them can be told from the others.
         alike = len(model.names) >= len(model.factors) and float(left @ left) <= _LARGEST_MISS * model.Phi[place, place]
         if not alike or model.Phi[place, place] <= 0.0:
             raise ProblemError(
                 f"factors[{model.factors[place]}]", _why_out_of_reach(model, place, missed[:, column] / reach.scales)
             )
-        targets[:, column] += correction
+        targets[:, column] += reach.basis @ correction
     return np.asarray(targets)
+
+
+def _tied(reach: _Reach) -> FloatArray:
+    """(k, j) basis of the exposures within reach to those factors alone that have a part in a combination."""
+    combinations = linalg.null_space(reach.basis)
+    part = np.abs(combinations).max(axis=1, initial=0.0) > _NAMED_COEFFICIENT
+    within = linalg.null_space(combinations[part].T)
+    tied = np.zeros((len(part), within.shape[1]))
+    tied[part] = within
+    return tied
 
 
 def _why_out_of_reach(model: FactorModel, place: int, direction: FloatArray) -> str:

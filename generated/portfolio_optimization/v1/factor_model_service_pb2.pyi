@@ -265,8 +265,9 @@ class FactorPortfolio(_message.Message):
     """The portfolio of least specific risk with exposure 1 to one factor and 0 to all others: without limits, long and
     short, with weights that need not add up to anything, financed by cash. Where the exposures to a factor are a
     combination of those to others, as the market's are of the industries', no weights have exposure to it alone; then
-    the portfolio has the exposures within reach whose return is nearest to the factor's, e.g. the market's has the
-    industries at about their market weights. Refused where more than 10% of the factor's variance is missed.
+    the portfolio has no exposure to all factors outside of the combination, and of those within it the exposures whose
+    return is nearest to the factor's: the market's has the industries at about their market weights. Refused where more
+    than 10% of the factor's variance is missed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -137,6 +137,7 @@ def test_the_market_beside_its_sectors_is_held_with_the_sectors_at_their_weights
     market, first, style = portfolios.exposures[:, 0], portfolios.exposures[:, 1], portfolios.exposures[:, 5]
     np.testing.assert_allclose(market, [1.0, *shares, 0.0], atol=0.01)
     np.testing.assert_allclose(first, [0.0, *(np.eye(4)[0] - shares), 0.0], atol=0.01)
+    np.testing.assert_allclose(portfolios.exposures[5, :5], 0.0, atol=1e-12)
     np.testing.assert_allclose(style, np.eye(6)[5], atol=1e-12)
 
 
@@ -145,7 +146,7 @@ def test_near_a_factor_that_can_not_be_held_alone_is_the_least_difference_of_ret
     portfolios = factor_portfolios(model, ["f0"])
     y, w = cp.Variable(6), cp.Variable(60)
     root = np.linalg.cholesky(model.Phi + 1e-15 * np.eye(6)).T
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(root @ (y - np.eye(6)[0]))), [model.B.T @ w == y])
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(root @ (y - np.eye(6)[0]))), [model.B.T @ w == y, y[5] == 0.0])
     problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-14, tol_gap_rel=1e-14, tol_feas=1e-13)
     np.testing.assert_allclose(portfolios.exposures[:, 0], y.value, atol=1e-4)
     missed = portfolios.exposures[:, 0] - np.eye(6)[0]
