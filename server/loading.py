@@ -154,7 +154,7 @@ class MarketLoader:
             value=holdings.value,
             benchmark=None if named.benchmark is None else _benchmark(named.benchmark, table, dates[window]),
             market=None if named.market is None else _benchmark(named.market, table, dates[window]),
-            factor_sets={k: await self._factors(found) for k, found in named.factors.items()},
+            factor_sets={k: await self.factor_returns(found) for k, found in named.factors.items()},
             factor_models=await self._factor_models(model),
         )
         return inputs, holdings
@@ -222,7 +222,8 @@ class MarketLoader:
             self._tables.move_to_end(pack_id)
             return self._tables[pack_id]
 
-    async def _factors(self, found: FactorSet) -> FactorReturns:
+    async def factor_returns(self, found: FactorSet) -> FactorReturns:
+        """All returns of a factor set."""
         async with self._database.transaction() as connection:
             table = await FactorRepository(connection).read(found.id)
         return FactorReturns(found.id, table.factors, table.dates, table.returns)

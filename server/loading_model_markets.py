@@ -86,8 +86,7 @@ class ModelMarketLoader:
         wanted = [*kind.factors, *([kind.risk_free_factor] if kind.risk_free_factor else [])]
         async with self._database.transaction() as connection:
             found = await _factor_set(connection, kind.factor_set_id, wanted)
-            table = await FactorRepository(connection).read(found.id)
-        return FactorReturns(found.id, table.factors, table.dates, table.returns)
+        return await self._loader.factor_returns(found)
 
     async def exposures(self, kind: KindSpec) -> GivenExposures | None:
         """The stored exposures that are named; None where none are.

@@ -74,7 +74,6 @@ class Regressions:
         betas: (m, k) exposures; of kalman those on the last day.
         alpha_errors: (m,) standard errors of alpha; 0 for an exact fit.
         standard_errors: (m, k) of betas; 0 for an exact fit.
-        t_statistics: (m, k) betas / standard_errors; not a number where the error is 0.
         r_squared: (m,) share of the variance explained; 0 for a series that never moves. Below 0 at most for huber.
         residuals: (T, m); exactly 0 for an exact fit. Of kalman those of the whitened regression.
         residual_variances: (m,).
@@ -89,7 +88,6 @@ class Regressions:
     betas: FloatArray
     alpha_errors: FloatArray
     standard_errors: FloatArray
-    t_statistics: FloatArray
     r_squared: FloatArray
     residuals: FloatArray
     residual_variances: FloatArray
@@ -98,6 +96,13 @@ class Regressions:
     lags: int
     settings: TimeSeriesSettings
     diagnostics: Mapping[str, float]
+
+    @property
+    def t_statistics(self) -> FloatArray:
+        """(m, k) betas / standard_errors; not a number where the error is 0."""
+        known = self.standard_errors > 0.0
+        found = np.divide(self.betas, self.standard_errors, out=np.full_like(self.betas, np.nan), where=known)
+        return read_only(found)
 
 
 def regress(R: FloatArray, factors: FactorHistory, settings: TimeSeriesSettings) -> Regressions:
@@ -163,18 +168,14 @@ def _lags(settings: TimeSeriesSettings, periods: int) -> int:
 
 
 def _with_evidence(fits: Fits, settings: TimeSeriesSettings) -> Regressions:
-    betas, errors = fits.betas, fits.errors[:, 1:]
-    t_statistics = np.full_like(betas, np.nan)
-    np.divide(betas, errors, out=t_statistics, where=errors > 0.0)
     if settings.estimator == "kalman":
         settings = replace(settings, drift=fits.diagnostics["drift"])
     assert settings.lags is not None
     return Regressions(
         alpha=read_only(fits.alpha),
-        betas=read_only(betas),
+        betas=read_only(fits.betas),
         alpha_errors=read_only(fits.errors[:, 0].copy()),
-        standard_errors=read_only(errors.copy()),
-        t_statistics=read_only(t_statistics),
+        standard_errors=read_only(fits.errors[:, 1:].copy()),
         r_squared=read_only(fits.r_squared),
         residuals=read_only(fits.residuals),
         residual_variances=read_only(fits.residual_variances),

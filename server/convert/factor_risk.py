@@ -31,16 +31,16 @@ def write_factor_risk(
         factors=_factor_parts(found, factors, wanted or range(len(factors))),
         residual=found.residual,
     )
+    whole = found.asset_parts
     for k, name in enumerate(ids):
         if weights[k] != 0.0:
-            own, common = float(found.asset_specific_parts[k]), float(found.asset_factor_parts[k])
             message.instruments.add(
                 instrument_id=name,
                 weight=float(weights[k]),
-                factor_contribution=common,
-                specific_contribution=own,
-                contribution=common + own,
-                percent=percent(common + own, found.volatility),
+                factor_contribution=float(found.asset_factor_parts[k]),
+                specific_contribution=float(found.asset_specific_parts[k]),
+                contribution=float(whole[k]),
+                percent=percent(float(whole[k]), found.volatility),
             )
     return message
 

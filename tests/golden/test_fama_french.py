@@ -6,13 +6,11 @@ K. French's data library.
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pytest
-from pyarrow import csv, parquet
 from statsmodels.regression.linear_model import OLS, RegressionResults
 from statsmodels.robust.norms import HuberT
 from statsmodels.robust.robust_linear_model import RLM
@@ -24,18 +22,13 @@ from kernel.factors.model import EstimatedModel, RiskSettings
 from kernel.factors.regression import Regressions, TimeSeriesSettings, regress
 from kernel.factors.time_series import time_series_model
 from kernel.factors.window import FactorHistory
-from tests.golden.papers import SHARED
+from tests.sp500 import FIVE_FACTORS, RISK_FREE, complete_names, factor_returns, needs_factors, needs_prices
 
-FACTORS = SHARED / "data" / "fama_french" / "ff5_daily.csv.gz"
-PRICES = SHARED / "data" / "sp500_5yr"
-NAMES = ("Mkt-RF", "SMB", "HML", "RMW", "CMA")
 EXACT = 1e-10
 # By the rule 4 (1258 / 100)^(2/9).
 LAGS = 7
 
-pytestmark = pytest.mark.skipif(
-    not (FACTORS.exists() and PRICES.exists()), reason="the Fama-French factors and S&P 500 prices are not at hand"
-)
+pytestmark = [needs_prices, needs_factors]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +43,12 @@ class Market:
 
 @cache
 def market() -> Market:
-    with gzip.open(FACTORS, "rb") as file:
-        history = csv.read_csv(file).to_pydict()
-    table = parquet.read_table(PRICES / "close.parquet")
-    facts = csv.read_csv(PRICES / "universe.csv").to_pydict()
-    sectors = dict(zip(facts["ticker"], facts["gics_sector"], strict=True))
-    closes = {name: table[name].to_numpy().astype(float) for name in table.column_names if name in sectors}
-    names = tuple(name for name, prices in closes.items() if np.isfinite(prices).all())
-    prices = np.column_stack([closes[name] for name in names])
-    dates = table["date"].to_numpy().astype("datetime64[D]")
-    days, rows, factor_rows = np.intersect1d(
-        dates[1:], np.array(history["date"], dtype="datetime64[D]"), assume_unique=True, return_indices=True
-    )
-    assert len(days) == len(dates) - 1
-    risk_free = np.array(history["RF"])[factor_rows]
-    F = np.column_stack([np.array(history[name])[factor_rows] for name in NAMES])
-    R = (prices[1:] / prices[:-1] - 1.0)[rows] - risk_free[:, None]
-    return Market(names, tuple(sectors[name] for name in names), R, FactorHistory(NAMES, F))
+    prices = complete_names()
+    days, history = factor_returns(*FIVE_FACTORS, RISK_FREE)
+    rows = np.isin(days, prices.dates[1:])
+    assert rows.sum() == len(prices.dates) - 1
+    F, risk_free = history[rows, :-1], history[rows, -1]
+    return Market(prices.names, prices.sectors, prices.returns - risk_free[:, None], FactorHistory(FIVE_FACTORS, F))
 
 
 @cache
@@ -144,7 +126,7 @@ def test_missed_split_counts_less_in_robust_exposures() -> None:
     j = data.names.index("LNT")
     spoilt = np.abs(data.R[:, j]) > 0.3
     assert spoilt.sum() == 2
-    cleaned = regress(data.R[~spoilt][:, [j]], FactorHistory(NAMES, data.F.F[~spoilt]), TimeSeriesSettings())
+    cleaned = regress(data.R[~spoilt][:, [j]], FactorHistory(FIVE_FACTORS, data.F.F[~spoilt]), TimeSeriesSettings())
     robust = np.abs(found(estimator="huber").betas[j] - cleaned.betas[0])
     ordinary = np.abs(found().betas[j] - cleaned.betas[0])
     assert robust.max() < 0.15 < 0.3 < ordinary.max()

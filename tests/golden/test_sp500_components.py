@@ -6,27 +6,20 @@ from functools import cache
 
 import numpy as np
 import pytest
-from pyarrow import csv, parquet
 from sklearn.decomposition import PCA
 
 from kernel.canonical import Matrix
 from kernel.factors.model import EstimatedModel, RiskSettings
 from kernel.factors.statistical import StatisticalSettings, statistical_model
-from tests.golden.papers import SHARED
+from tests.sp500 import complete_names, needs_prices
 
-FOLDER = SHARED / "data" / "sp500_5yr"
-
-pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the S&P 500 prices are not at hand")
+pytestmark = needs_prices
 
 
 @cache
 def returns() -> tuple[tuple[str, ...], Matrix]:
-    table = parquet.read_table(FOLDER / "close.parquet")
-    tickers = csv.read_csv(FOLDER / "universe.csv").to_pydict()["ticker"]
-    closes = {name: table[name].to_numpy().astype(float) for name in tickers}
-    names = tuple(sorted(name for name, prices in closes.items() if np.isfinite(prices).all()))
-    prices = np.column_stack([closes[name] for name in names])
-    return names, prices[1:] / prices[:-1] - 1.0
+    found = complete_names()
+    return found.names, found.returns
 
 
 @cache

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from pyarrow import csv, parquet
 
 from kernel.factors.cross_sectional_model import CrossSectional, CrossSectionSettings, cross_sectional_model
 from kernel.factors.model import RiskSettings
 from kernel.factors.panel import Panel
 from kernel.factors.styles import style_exposures
+from tests.sp500 import WRONG_SPLIT, complete_names, needs_prices
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "sp500_5yr"
-# A wrong split in the source.
-SPOILT = "LNT"
-
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of S&P 500 prices is not beside the project")
+pytestmark = needs_prices
 
 
 @cache
 def panel() -> Panel:
     """Names with a close on every day."""
-    table = parquet.read_table(FOLDER / "close.parquet")
-    facts = csv.read_csv(FOLDER / "universe.csv").to_pydict()
-    place = {ticker: i for i, ticker in enumerate(facts["ticker"])}
-    columns = {name: table[name].to_numpy() for name in table.column_names if name in place and name != SPOILT}
-    names = tuple(name for name, closes in columns.items() if np.isfinite(closes).all())
-    return Panel(
-        names=names,
-        closes=np.column_stack([columns[name] for name in names]),
-        caps=np.array([facts["market_cap_usd"][place[name]] for name in names], dtype=float),
-        sectors=tuple(facts["gics_sector"][place[name]] for name in names),
-    )
+    found = complete_names(WRONG_SPLIT)
+    return Panel(names=found.names, closes=found.closes, caps=found.caps, sectors=found.sectors)
 
 
 @cache

@@ -5,30 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kernel.estimation.data_checks import Code, usable
 from server.imports.benchmarks import BenchmarkOptions, import_benchmark
-from server.imports.prices import PriceOptions, import_prices
+from server.imports.prices import import_prices
 from server.imports.rows import TableOptions
 from storage.benchmarks import BenchmarkRepository
 from storage.database import Database
 from storage.instruments import InstrumentRepository
 from storage.pricing_packs import PricingPackRepository
+from tests.sp500 import FOLDER, OPTIONS, WITH_HOLES, needs_prices
 
-FOLDER = Path(__file__).parents[3].parent / "shared" / "data" / "sp500_5yr"
-OPTIONS = PriceOptions(
-    columns={"id": "ticker", "sector": "gics_sector", "market_cap": "market_cap_usd"},
-    source="S&P 500, five years of closes",
-    create_instruments=FOLDER / "universe.csv",
-    defaults={"country": "US"},
-)
-WITH_HOLES = {"DHR", "O", "ES", "ICE", "BMY", "ORCL"}
-
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of S&P 500 prices is not beside the project")
+pytestmark = needs_prices
 
 
 @pytest.fixture

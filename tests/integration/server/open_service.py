@@ -23,11 +23,13 @@ from psycopg import sql
 
 from server.application import Application, open_application
 from server.grpc_server import GrpcServer
+from server.imports.prices import import_prices
 from server.sample import files
 from server.sample.files import SampleUnavailableError
 from server.settings import Settings
 from storage.embedded import EmbeddedServer
 from tests.conftest import in_database
+from tests.sp500 import FOLDER, OPTIONS
 
 T = TypeVar("T")
 SERVICE = "portfolio_optimization.v1.PortfolioOptimizationService"
@@ -157,4 +159,12 @@ def sample_service(server: EmbeddedServer, template: str) -> Iterator[OpenServic
     except SampleUnavailableError as error:
         pytest.skip(str(error))
     with copied_database(server, template) as url, open_service(url) as service:
+        yield service
+
+
+@contextmanager
+def sp500_service(server: EmbeddedServer, template: str) -> Iterator[OpenService]:
+    """A service with the prices of the S&P 500 names instead of the sample."""
+    with copied_database(server, template) as url, open_service(url, load_sample=False) as service:
+        service.run(import_prices(service.application.database, FOLDER / "close.parquet", OPTIONS))
         yield service

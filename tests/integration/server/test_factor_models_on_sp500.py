@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import cvxpy as cp
@@ -15,21 +14,14 @@ from portfolio_optimization.v1 import estimation_pb2
 from portfolio_optimization.v1 import factor_models_pb2 as models_pb
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.imports.prices import PriceOptions, import_prices
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
 from storage.records import Holding, Portfolio
 from tests.integration.server.factor_model_calls import ModelCalls, exposures, matrix
 from tests.integration.server.factor_model_examples import RETURNS, RISK, completed, put_benchmark
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService, sp500_service
+from tests.sp500 import needs_prices
 
-FOLDER = Path(__file__).parents[3].parent / "shared" / "data" / "sp500_5yr"
-OPTIONS = PriceOptions(
-    columns={"id": "ticker", "sector": "gics_sector", "market_cap": "market_cap_usd"},
-    source="S&P 500, five years of closes",
-    create_instruments=FOLDER / "universe.csv",
-    defaults={"country": "US"},
-)
 RISK_FREE = 0.02
 KINDS = {
     "statistical": models_pb.FactorModelSpecification(statistical=models_pb.StatisticalModel()),
@@ -38,16 +30,12 @@ KINDS = {
 Floats = npt.NDArray[np.float64]
 Constraints = pb.OptimizationConstraints
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of S&P 500 prices is not beside the project")
+pytestmark = needs_prices
 
 
 @pytest.fixture(scope="module")
 def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with (
-        copied_database(postgres_server, template_database) as url,
-        open_service(url, load_sample=False) as service,
-    ):
-        service.run(import_prices(service.application.database, FOLDER / "close.parquet", OPTIONS))
+    with sp500_service(postgres_server, template_database) as service:
         yield service
 
 

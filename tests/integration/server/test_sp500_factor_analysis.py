@@ -5,44 +5,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 from factor_analysis_checks import adds_up
 from portfolio_optimization.v1 import factor_models_pb2 as fm
 from portfolio_optimization.v1 import factors_pb2 as pb
 
-from server.imports.prices import PriceOptions, import_prices
 from storage.benchmarks import BenchmarkRepository
 from storage.factors import FactorRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.records import Benchmark, FactorTable, Holding, Portfolio
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService, sp500_service
+from tests.sp500 import FIVE_FACTORS, RISK_FREE, WRONG_SPLIT, factor_returns, needs_factors, needs_prices
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import statsmodels.api as sm
 
-DATA = Path(__file__).parents[3].parent / "shared" / "data"
-PRICES, FACTORS = DATA / "sp500_5yr", DATA / "fama_french" / "ff5_daily.csv.gz"
-OPTIONS = PriceOptions(
-    columns={"id": "ticker", "sector": "gics_sector", "market_cap": "market_cap_usd"},
-    source="S&P 500, five years of closes",
-    create_instruments=PRICES / "universe.csv",
-    defaults={"country": "US"},
-)
-FIVE = ("Mkt-RF", "SMB", "HML", "RMW", "CMA")
-WRONG_SPLIT = "LNT"
-
-pytestmark = pytest.mark.skipif(
-    not (PRICES.is_dir() and FACTORS.is_file()),
-    reason="prices of the S&P 500 and Fama-French factors are not there",
-)
+pytestmark = [needs_prices, needs_factors]
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,22 +34,18 @@ Floats = npt.NDArray[np.float64]
 class Market:
     """Names, their returns on the days of the factors, the factors, and the weights of one share of each name."""
 
-    def __init__(self, names: tuple[str, ...], closes: Floats, table: pd.DataFrame, days: Any) -> None:
+    def __init__(self, names: tuple[str, ...], closes: Floats, factors: FactorTable, days: Any) -> None:
         self.names = names
-        rows = table.loc[days[1:]]
-        self.F = rows[list(FIVE)].to_numpy()
-        self.riskless = rows["RF"].to_numpy()
+        rows = np.isin(factors.dates, days[1:])
+        assert rows.sum() == len(days) - 1
+        self.F, self.riskless = factors.returns[rows, :-1], factors.returns[rows, -1]
         self.R = closes[1:] / closes[:-1] - 1.0
         self.w = closes[-1] / closes[-1].sum()
 
 
 @pytest.fixture(scope="module")
 def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with (
-        copied_database(postgres_server, template_database) as url,
-        open_service(url, load_sample=False) as service,
-    ):
-        service.run(import_prices(service.application.database, PRICES / "close.parquet", OPTIONS))
+    with sp500_service(postgres_server, template_database) as service:
         yield service
 
 
@@ -75,20 +55,18 @@ def market(service: OpenService) -> Market:
 
 
 async def _load(service: OpenService) -> Market:
-    table = pd.read_csv(FACTORS, index_col=0)
-    table.index = pd.to_datetime(table.index.astype(str)).values.astype("datetime64[D]")
+    given = FactorTable((*FIVE_FACTORS, RISK_FREE), *factor_returns(*FIVE_FACTORS, RISK_FREE))
     async with service.application.database.transaction() as connection:
         packs = PricingPackRepository(connection)
         prices = await packs.read((await packs.latest()).id)
         whole = ~np.isnan(prices.closes).any(axis=0) & (np.array(prices.instrument_ids) != WRONG_SPLIT)
         names = tuple(np.array(prices.instrument_ids)[whole].tolist())
-        given = FactorTable((*FIVE, "RF"), table.index.to_numpy(dtype="datetime64[D]"), table[[*FIVE, "RF"]].to_numpy())
         await FactorRepository(connection).store(given, "Fama and French")
         weights = {name: Decimal(1) / Decimal(4) for name in names[:4]}
         await BenchmarkRepository(connection).put(Benchmark(id="four", name="", weights=weights))
         holdings = tuple(Holding(instrument_id=name, quantity=Decimal(1)) for name in names)
         await PortfolioRepository(connection).put(Portfolio(id="all", name="", holdings=holdings, benchmark_id="four"))
-    return Market(names, prices.closes[:, whole], table, prices.dates)
+    return Market(names, prices.closes[:, whole], given, prices.dates)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +112,7 @@ def test_the_compounded_return_is_that_of_prices(answer: Any, market: Market) ->
     assert answer.return_attribution.benchmark_return == pytest.approx(
         np.prod(1.0 + market.R[:, :4].mean(axis=1)) - 1.0, rel=1e-12
     )
-    assert [part.source for part in answer.return_attribution.parts] == [*FIVE, "risk_free", "specific"]
+    assert [part.source for part in answer.return_attribution.parts] == [*FIVE_FACTORS, "risk_free", "specific"]
 
 
 def test_styles_and_sectors_explain_the_same_names(service: OpenService, market: Market) -> None:

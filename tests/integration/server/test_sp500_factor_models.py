@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,42 +15,25 @@ from portfolio_optimization.v1.factor_models_pb2 import CrossSectionalModel, Sta
 from sklearn.decomposition import PCA
 
 from server.imports.factors import FactorOptions, import_factors
-from server.imports.prices import PriceOptions, import_prices
 from storage.factors import FactorRepository
 from storage.instruments import InstrumentRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.records import FactorTable, PriceTable
 from tests.integration.server.factor_model_calls import ModelCalls, exposures, matrix, specification
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService, sp500_service
+from tests.sp500 import FACTORS_FILE, FIVE_FACTORS, RISK_FREE, needs_factors, needs_prices
 
-DATA = Path(__file__).parents[3].parent / "shared" / "data"
-FOLDER, RETURNS = DATA / "sp500_5yr", DATA / "fama_french" / "ff5_daily.csv.gz"
-OPTIONS = PriceOptions(
-    columns={"id": "ticker", "sector": "gics_sector", "market_cap": "market_cap_usd"},
-    source="S&P 500, five years of closes",
-    create_instruments=FOLDER / "universe.csv",
-    defaults={"country": "US"},
-)
-FACTORS = ("Mkt-RF", "SMB", "HML", "RMW", "CMA")
 SHOWN = ("AAPL", "JPM", "KO", "XOM", "NFLX")
 
-pytestmark = [
-    pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of S&P 500 prices is not beside the project"),
-    pytest.mark.skipif(not RETURNS.is_file(), reason="the Fama-French factors are not beside the project"),
-]
+pytestmark = [needs_prices, needs_factors]
 
 Floats = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
 def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with (
-        copied_database(postgres_server, template_database) as url,
-        open_service(url, load_sample=False) as service,
-    ):
-        database = service.application.database
-        service.run(import_prices(database, FOLDER / "close.parquet", OPTIONS))
-        service.run(import_factors(database, RETURNS, FactorOptions()))
+    with sp500_service(postgres_server, template_database) as service:
+        service.run(import_factors(service.application.database, FACTORS_FILE, FactorOptions()))
         yield service
 
 
@@ -102,10 +84,10 @@ def names_of(model: models_pb.FactorModel) -> list[str]:
 
 
 def test_five_factors_against_statsmodels(calls: ModelCalls, market: Market) -> None:
-    kind = TimeSeriesModel(factors=FACTORS, risk_free_factor="RF", lags=6)
+    kind = TimeSeriesModel(factors=FIVE_FACTORS, risk_free_factor=RISK_FREE, lags=6)
     model = calls.whole(calls.create("Fama-French", specification(kind)).factor_model_id)
     rows = {row.instrument_id: row for row in model.instruments}
-    F, risk_free = market.factors(FACTORS), market.factors(("RF",))[:, 0]
+    F, risk_free = market.factors(FIVE_FACTORS), market.factors((RISK_FREE,))[:, 0]
     R = market.returns(list(SHOWN)) - risk_free[:, None]
     for column, name in enumerate(SHOWN):
         kernel = {"maxlags": 6, "use_correction": True}
@@ -121,7 +103,7 @@ def test_five_factors_against_statsmodels(calls: ModelCalls, market: Market) -> 
 
 
 def test_names_without_a_full_history_are_left_out_by_name(calls: ModelCalls, market: Market) -> None:
-    model = calls.create("Fama-French", specification(TimeSeriesModel(factors=FACTORS)))
+    model = calls.create("Fama-French", specification(TimeSeriesModel(factors=FIVE_FACTORS)))
     whole = np.isfinite(market.closes(sorted(market.facts))).all(axis=0)
     complete = {name for name, full in zip(sorted(market.facts), whole, strict=True) if full}
     used = set(names_of(model))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import cvxpy as cp
@@ -16,26 +15,18 @@ import pytest
 from portfolio_optimization.v1 import estimation_pb2, frontier_pb2
 from portfolio_optimization.v1 import optimization_pb2 as pb
 
-from server.imports.prices import PriceOptions, import_prices
 from storage.instruments import InstrumentRepository
 from storage.portfolios import PortfolioRepository
 from storage.pricing_packs import PricingPackRepository
 from storage.records import Holding, Portfolio, PriceTable
-from tests.integration.server.open_service import OpenService, copied_database, open_service
+from tests.integration.server.open_service import OpenService, sp500_service
+from tests.sp500 import WITH_HOLES, WRONG_SPLIT, needs_prices
 
-FOLDER = Path(__file__).parents[3].parent / "shared" / "data" / "sp500_5yr"
-OPTIONS = PriceOptions(
-    columns={"id": "ticker", "sector": "gics_sector", "market_cap": "market_cap_usd"},
-    source="S&P 500, five years of closes",
-    create_instruments=FOLDER / "universe.csv",
-    defaults={"country": "US"},
-)
-WITH_HOLES = {"DHR", "O", "ES", "ICE", "BMY", "ORCL"}
 RISK_FREE = 0.02
 MAX_POSITION, MAX_SECTOR = 0.05, 0.30
 CAPS = pb.OptimizationConstraints(max_position_size=MAX_POSITION, max_sector_exposure=MAX_SECTOR)
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of S&P 500 prices is not beside the project")
+pytestmark = needs_prices
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,7 +36,7 @@ class Market:
 
     def __init__(self, table: PriceTable, sectors: dict[str, str]) -> None:
         complete = ~np.isnan(table.closes).any(axis=0)
-        usable = complete & (np.array(table.instrument_ids) != "LNT")
+        usable = complete & (np.array(table.instrument_ids) != WRONG_SPLIT)
         self.names = tuple(np.array(table.instrument_ids)[usable].tolist())
         closes = table.closes[:, usable]
         self.R = closes[1:] / closes[:-1] - 1.0
@@ -75,11 +66,7 @@ class Market:
 
 @pytest.fixture(scope="module")
 def service(postgres_server: Any, template_database: str) -> Iterator[OpenService]:
-    with (
-        copied_database(postgres_server, template_database) as url,
-        open_service(url, load_sample=False) as service,
-    ):
-        service.run(import_prices(service.application.database, FOLDER / "close.parquet", OPTIONS))
+    with sp500_service(postgres_server, template_database) as service:
         yield service
 
 
