@@ -73,7 +73,7 @@ def test_factors_of_any_size(estimator, scale):
     scaled = FactorHistory(window.names, window.F * [scale, 1.0, 1.0])
     found = regress(R, scaled, TimeSeriesSettings(estimator))
     np.testing.assert_allclose(found.betas * [scale, 1.0, 1.0], plain.betas, rtol=1e-6)
-    np.testing.assert_allclose(found.t_statistics, plain.t_statistics, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.t_statistics, plain.t_statistics, rtol=1e-6)
 
 
 @pytest.mark.parametrize("estimator", [name for name in ESTIMATORS if name != "huber"])

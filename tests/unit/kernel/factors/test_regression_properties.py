@@ -68,7 +68,7 @@ def test_scale_of_a_factor_is_that_of_its_exposure(estimator, seed, T, power):
     scaled = FactorHistory(window.names, window.F * np.array([1.0, c, 1.0]))
     plain, other = regress(R, window, options(estimator)), regress(R, scaled, options(estimator))
     np.testing.assert_allclose(other.betas * [1.0, c, 1.0], plain.betas, **PRECISION)
-    np.testing.assert_allclose(other.t_statistics, plain.t_statistics, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(other.t_statistics, plain.t_statistics, **PRECISION)
     np.testing.assert_allclose(other.r_squared, plain.r_squared, **PRECISION)
 
 
@@ -92,7 +92,7 @@ def test_scale_of_the_returns_is_that_of_the_exposures(estimator, seed, T, power
     plain, other = regress(R, window, options(estimator)), regress(c * R, window, options(estimator))
     for name in ("alpha", "betas", "standard_errors", "residuals"):
         np.testing.assert_allclose(getattr(other, name) / c, getattr(plain, name), **PRECISION)
-    np.testing.assert_allclose(other.t_statistics, plain.t_statistics, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(other.t_statistics, plain.t_statistics, **PRECISION)
     np.testing.assert_allclose(other.r_squared, plain.r_squared, **PRECISION)
 
 
